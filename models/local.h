@@ -1,0 +1,40 @@
+/*
+ * local.h: a receptive field is somewhere: the filter that a posterior gives under a prior
+ * which knows a place (Park & Pillow 2011, PLoS Comput Biol 7:e1002219, automatic
+ * locality determination; here with one parameter of width).
+ *
+ * Flow:      posterior under the smooth prior -> the place whose prior has the highest
+ *            evidence -> posterior mean under that prior.
+ * Memory:    caller's: local_size() bytes.
+ * Units:     px; coordinates of the posterior are those of prior_basis(), then the bias.
+ * Errors:    where no place explains the data better than none, the mean stays as it is.
+ * Invariant: data enter through the posterior alone: its precision less the prior's is
+ *            the likelihood's (test local/closed_form).
+ *
+ * The local prior is the smooth one times a Gaussian envelope of sd w: its covariance has
+ * Hermite functions as eigenfunctions (Mehler's formula), of which a few span it.
+ */
+#ifndef EVOKE_LOCAL_H
+#define EVOKE_LOCAL_H
+
+#include <stddef.h>
+
+#include "models/prior.h"
+
+struct local_place {
+    double row, col; /* centre of the envelope */
+    double sd;       /* of the prior's variance over space */
+    double evidence; /* log, less that of no place */
+};
+
+/* [any] */
+size_t local_size(const struct prior *prior);
+
+/* [any] Posterior mean under the best local prior; factor: of the posterior covariance
+ * (see factor.h), mean, refined: (prior_modes() + 1), may be the same. One frame, and
+ * smooth_px > 0. Returns 1 and the place, or 0 where none is better than none. Cost: some
+ * 30 times 60 d^2. */
+int local_refine(const struct prior *prior, const float *factor, const float *mean,
+                 void *mem, float *refined, struct local_place *place);
+
+#endif

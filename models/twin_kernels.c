@@ -1,0 +1,45 @@
+#include "models/twin_kernels.h"
+
+#include <stdint.h>
+
+/* The same source is compiled for three register widths; twin_kernels() picks. */
+
+#define LANES  4
+#define TILE_X 4
+#define TILE_C 2
+#define TARGET
+#define NAME         "base"
+#define KERNEL(name) name##_base
+#include "models/twin_kernels_lanes.h"
+
+#if defined(__x86_64__)
+
+#define LANES        8
+#define TILE_X       6
+#define TILE_C       2
+#define TARGET       __attribute__((target("avx2,fma")))
+#define NAME         "avx2"
+#define KERNEL(name) name##_avx2
+#include "models/twin_kernels_lanes.h"
+
+#define LANES        16
+#define TILE_X       6
+#define TILE_C       4
+#define TARGET       __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,avx2,fma")))
+#define NAME         "avx512"
+#define KERNEL(name) name##_avx512
+#include "models/twin_kernels_lanes.h"
+
+#endif
+
+const struct twin_kernels *twin_kernels(void)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
+        return &kernels_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return &kernels_avx2;
+#endif
+    return &kernels_base;
+}

@@ -1,0 +1,36 @@
+/*
+ * report_page.h: the parts of the page that are pictures.
+ *
+ * Flow:   report -> HTML with inline SVG and PNG, written to the page at once.
+ * Errors: a picture without data writes nothing; the page asks report_has_...() first
+ *         where it would otherwise head an empty section.
+ */
+#ifndef EVOKE_REPORT_PAGE_H
+#define EVOKE_REPORT_PAGE_H
+
+#include "report.h"
+
+void report_figure_timeline(const struct report *report, FILE *to);
+void report_figure_learning(const struct report *report, FILE *to);
+void report_figure_calibration(const struct report *report, FILE *to);
+void report_figure_mei(const struct report *report, FILE *to);
+void report_figure_times(const struct report_quantiles *times, const char *label,
+                         FILE *to);
+void report_figure_repeats(const struct report *report, FILE *to);
+
+/* The units one by one: truth, field and MEI as pictures, with their numbers. */
+void report_cards(const struct report *report, FILE *to);
+
+/* Did any unit see its own MEI, and stimuli to compare with? */
+int report_has_gain(const struct report *report);
+
+/* A number, or a dash where it is unknown. */
+void report_number(FILE *to, const char *format, double value);
+
+/* Name of a policy's trials, for people. */
+const char *report_kind_label(unsigned kind);
+
+/* Text with what HTML does not take as it is replaced. */
+void report_text(FILE *to, const char *text);
+
+#endif

@@ -1,0 +1,88 @@
+/* evoke watch: follow the running session, trial by trial. */
+#include <inttypes.h>
+#include <math.h>
+#include <signal.h>
+#include <string.h>
+
+#include "protocol/wire.h"
+#include "tools/client.h"
+#include "tools/tool.h"
+
+static const char help[] = "Usage: evoke watch [--json]\n\n"
+                           "Prints each trial of the running session as it ends: what "
+                           "was shown, what the model\n"
+                           "predicted, what was observed. --json prints every published "
+                           "event, one a line. Ends\n"
+                           "with the session or Ctrl-C.\n\n"
+                           "Example: evoke watch\n";
+
+static volatile sig_atomic_t stopped;
+
+static void on_signal(int number)
+{
+    (void)number;
+    stopped = 1;
+}
+
+static void print_json(const struct event *ev)
+{
+    char value[64];
+    int n;
+    const struct wire_field *fields = wire_fields(ev->type, &n);
+
+    printf("{\"event\":\"%s\",\"source\":%u,\"seq\":%" PRIu64 ",\"time_ns\":%" PRId64,
+           event_name(ev->type), ev->source, ev->seq, ev->time_ns);
+    for (int i = 0; i < n; i++) {
+        wire_field_text(ev, &fields[i], value, sizeof(value));
+        printf(",\"%s\":%s", fields[i].name, value);
+    }
+    puts("}");
+}
+
+static void print_trial(const struct event *ev)
+{
+    const float *observed = ev->data, *predicted = observed + ev->trial.n_units;
+    uint32_t unit = ev->trial.unit;
+
+    printf("%6" PRIu64 "  %-8s", ev->trial.trial, job_name(ev->trial.kind));
+    if (ev->trial.verdict != VERDICT_VALID)
+        printf(" invalid: %s\n", verdict_name(ev->trial.verdict));
+    else if (unit < ev->trial.n_units)
+        printf(" unit %-4u predicted %7.2f  observed %5.0f\n", unit,
+               (double)predicted[unit], (double)observed[unit]);
+    else
+        printf(" all units\n");
+}
+
+int tool_watch(int argc, char **argv)
+{
+    int json = argc == 2 && strcmp(argv[1], "--json") == 0, ended = 0;
+    struct client *client;
+    struct event ev;
+
+    if (tool_usage(argc, argv, help))
+        return TOOL_DONE;
+    if (argc > 1 + json)
+        return tool_fail(TOOL_USAGE, "watch", "takes only --json; --help tells more");
+    client = client_open(NULL);
+    if (!client)
+        return tool_fail(TOOL_FAILED, "watch", "cannot connect to the daemon's sockets");
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    while (!stopped && !ended) {
+        client_wait(client, 200);
+        while (!ended && client_next(client, &ev)) {
+            ended = ev.type == EVENT_STATE && ev.state.state == STATE_END;
+            if (json)
+                print_json(&ev);
+            else if (ev.type == EVENT_TRIAL)
+                print_trial(&ev);
+            else if (ev.type == EVENT_STATE && ev.state.n_text > 0)
+                printf("        %s: %.*s\n", state_name(ev.state.state),
+                       (int)ev.state.n_text, (const char *)ev.data);
+        }
+        fflush(stdout);
+    }
+    client_close(client);
+    return TOOL_DONE;
+}
