@@ -143,7 +143,7 @@ static const struct key keys[] = {
     INT64_KEY(optimise, ahead, "2", 1, 64, "stimuli made ahead"),
 
     CHOICE_KEY(sim, start, "no", no_yes, 0, "evoke run starts the simulated rig"),
-    CHOICE_KEY(sim, kind, "ln", animals, 0, "cells of the animal"),
+    CHOICE_KEY(sim, kind, "ln", animals, 1, "cells of the animal"),
     INT64_KEY(sim, seed, "7", 0, 1e15, "of the animal"),
     REAL_KEY(sim, rate_best, "15", 0.01, 10000, "counts in the window for the best stimulus"),
     REAL_KEY(sim, rate_grey, "2", 0, 10000, "and for grey"),

@@ -25,25 +25,62 @@ static void now_text(const char *format, char *text, size_t size)
     strftime(text, size, format, &utc);
 }
 
-/* The newest session file of this name: names sort by time. */
-static int find_last(const struct conf *conf, char *path, size_t size)
+/* The moment in a session file's name, NAME-YYYYMMDD-HHMMSS.evoke or, for the N-th within
+ * one second, NAME-YYYYMMDD-HHMMSS-N.evoke, as a number that grows; 0: another file. */
+static uint64_t moment_of(const struct conf *conf, const char *file)
+{
+    size_t n_name = strlen(conf->session.name);
+    unsigned date, time, nth = 1;
+    int n_stamp = 0, n_nth = 0;
+
+    if (strncmp(file, conf->session.name, n_name) != 0)
+        return 0;
+    file += n_name;
+    if (sscanf(file, "-%8u-%6u%n", &date, &time, &n_stamp) != 2 || n_stamp != 16)
+        return 0;
+    if (sscanf(file + n_stamp, "-%6u%n", &nth, &n_nth) == 1)
+        n_stamp += n_nth;
+    if (strcmp(file + n_stamp, ".evoke") != 0)
+        return 0;
+    return (date * UINT64_C(1000000) + time) * 1000000 + nth;
+}
+
+/* The newest session file of this name from before that moment, which becomes its own. */
+static int find_last(const struct conf *conf, uint64_t *before, char *path, size_t size)
 {
     DIR *folder = opendir(conf->session.directory);
-    size_t n = strlen(conf->session.name);
-    char last[256] = "";
+    uint64_t newest = 0;
     const struct dirent *entry;
 
     while (folder && (entry = readdir(folder))) {
-        const char *end = strrchr(entry->d_name, '.');
-        if (strncmp(entry->d_name, conf->session.name, n) == 0 &&
-            entry->d_name[n] == '-' && end && strcmp(end, ".evoke") == 0 &&
-            strcmp(entry->d_name, last) > 0)
-            snprintf(last, sizeof(last), "%s", entry->d_name);
+        uint64_t moment = moment_of(conf, entry->d_name);
+        if (moment <= newest || moment >= *before)
+            continue;
+        newest = moment;
+        snprintf(path, size, "%s/%s", conf->session.directory, entry->d_name);
     }
     if (folder)
         closedir(folder);
-    snprintf(path, size, "%s/%s", conf->session.directory, last);
-    return last[0] != '\0';
+    *before = newest;
+    return newest != 0;
+}
+
+/* The last session of this name that has begun; a daemon that is killed while it starts
+ * leaves a file that is none. */
+static int find_begun(const struct conf *conf, struct session **session, char *path,
+                      size_t size)
+{
+    uint64_t before = UINT64_MAX;
+    char text[512];
+
+    while (find_last(conf, &before, path, size)) {
+        if (session_open(session, path, text, sizeof(text)) != 0)
+            continue;
+        if (session_meta(*session, "config"))
+            return 1;
+        session_close(*session);
+    }
+    return 0;
 }
 
 static int store_model(struct keep *keep, const char *key, const struct model *model)
@@ -58,26 +95,28 @@ static int store_model(struct keep *keep, const char *key, const struct model *m
     return error ? error : record_meta(keep->record, key, text);
 }
 
-/* Put what the interrupted session learned into model. */
-static int go_on_with(const char *path, struct model *model)
+/* Put what the last session had learned into model, if it was interrupted; its path.
+ * -ENOENT if there is nothing to go on with. */
+static int go_on(const struct conf *conf, struct model *model, char *path, size_t size)
 {
     struct session *session = NULL;
     struct replay *replay = NULL;
     struct replay_count count;
     char text[512] = "";
     const void *state;
-    size_t size;
-    int error = session_open(&session, path, text, sizeof(text));
+    size_t n_state;
+    int error;
 
-    if (!error && session_meta(session, "ended")) {
+    if (!find_begun(conf, &session, path, size))
+        return -ENOENT;
+    if (session_meta(session, "ended")) {
         session_close(session);
         return -ENOENT;
     }
-    if (!error)
-        error = replay_open(&replay, session, 0, &count, text, sizeof(text));
+    error = replay_open(&replay, session, 0, &count, text, sizeof(text));
     if (!error) {
-        size = model_state(replay_model(replay), &state);
-        error = model_restore(model, state, size);
+        n_state = model_state(replay_model(replay), &state);
+        error = model_restore(model, state, n_state);
         if (error)
             snprintf(text, sizeof(text), "its model is of another configuration");
     }
@@ -94,7 +133,8 @@ static int go_on_with(const char *path, struct model *model)
     return error;
 }
 
-static int write_identity(struct keep *keep, const struct conf *conf)
+static int write_identity(struct keep *keep, const struct conf *conf,
+                          const struct images *images)
 {
     struct utsname machine;
     char text[65536], seed[32];
@@ -112,6 +152,9 @@ static int write_identity(struct keep *keep, const struct conf *conf)
     snprintf(seed, sizeof(seed), "%" PRId64, conf->session.seed);
     if (!error)
         error = record_meta(keep->record, "machine", text);
+    snprintf(text, sizeof(text), "%" PRIu64, images ? images_hash(images) : 0);
+    if (!error)
+        error = record_meta(keep->record, "images", text);
     now_text("%Y-%m-%dT%H:%M:%SZ", text, sizeof(text));
     if (error || (error = record_meta(keep->record, "started", text)) ||
         (error = record_meta(keep->record, "name", conf->session.name)) ||
@@ -124,7 +167,8 @@ static int write_identity(struct keep *keep, const struct conf *conf)
     return 0;
 }
 
-int keep_open(struct keep *keep, const struct conf *conf, struct model *model)
+int keep_open(struct keep *keep, const struct conf *conf, const struct images *images,
+              struct model *model)
 {
     char last[1024], stamp[32];
     int error, goes_on;
@@ -134,8 +178,7 @@ int keep_open(struct keep *keep, const struct conf *conf, struct model *model)
                  strerror(errno));
         return -errno;
     }
-    goes_on = conf->session.resume && find_last(conf, last, sizeof(last)) &&
-              go_on_with(last, model) == 0;
+    goes_on = conf->session.resume && go_on(conf, model, last, sizeof(last)) == 0;
     now_text("%Y%m%d-%H%M%S", stamp, sizeof(stamp));
     snprintf(keep->path, sizeof(keep->path), "%s/%s-%s.evoke", conf->session.directory,
              conf->session.name, stamp);
@@ -144,7 +187,7 @@ int keep_open(struct keep *keep, const struct conf *conf, struct model *model)
                  conf->session.directory, conf->session.name, stamp, i);
     error = record_open(&keep->record, keep->path);
     if (!error)
-        error = write_identity(keep, conf);
+        error = write_identity(keep, conf, images);
     if (!error && goes_on)
         error = record_meta(keep->record, "continues", last);
     if (!error && goes_on)
@@ -161,6 +204,11 @@ int keep_final(struct keep *keep, const struct model *model, int ended)
     if (!error && ended)
         error = record_meta(keep->record, "ended", stamp);
     return error ? error : record_commit(keep->record);
+}
+
+const char *keep_git(void)
+{
+    return EVOKE_GIT;
 }
 
 void keep_close(struct keep *keep)

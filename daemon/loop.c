@@ -4,25 +4,14 @@
 #include <math.h>
 #include <string.h>
 
+#include "daemon/presence.h"
 #include "protocol/clock.h"
 #include "protocol/log.h"
+#include "protocol/memory.h"
 #include "stimulus/space.h"
 
 #define BEAT_NS   (50 * NS_PER_MS)
 #define STATUS_NS (200 * NS_PER_MS)
-
-/* One presentation, from the command to the verdict. */
-struct trial {
-    uint64_t number;
-    struct supply_slot *slot;
-    int64_t due_ns;   /* the onset is expected then */
-    int64_t onset_ns; /* reported by the display; CLOCK_UNKNOWN before */
-    int64_t latency_ns;
-    int hidden;          /* the display reported its end */
-    enum verdict broken; /* what has already gone wrong with it */
-    struct window_at at; /* at.from >= 0: found by the photodiode */
-    int64_t uncertainty_ns;
-};
 
 struct loop {
     struct loop_conf conf;
@@ -38,10 +27,7 @@ struct loop {
     float *x;        /* (n_frames, height, width) */
     float *response; /* (2, n_units): observed, predicted */
 
-    int display_known; /* it spoke lately */
-    int display_ready; /* it is set up as asked, and good enough */
-    uint32_t display_epoch;
-    int64_t display_ns; /* when it last spoke */
+    struct presence display;
     int64_t beat_ns, status_ns;
 
     struct trial trial; /* PRESENT, COLLECT */
@@ -53,50 +39,46 @@ struct loop {
     int more; /* see loop_has_more() */
 };
 
-static size_t align(size_t size)
+static size_t lay_out(struct loop *loop, const struct loop_conf *conf, void *mem)
 {
-    return (size + 63) / 64 * 64;
-}
+    struct memory memory = {mem, 0};
+    size_t n_x = (size_t)conf->model.n_frames * (size_t)conf->model.height *
+                 (size_t)conf->model.width;
+    void *sources, *stimuli, *model;
 
-static size_t x_size(const struct loop_conf *conf)
-{
-    return (size_t)conf->model.n_frames * (size_t)conf->model.height *
-           (size_t)conf->model.width * sizeof(float);
+    memory_take(&memory, 1, sizeof(*loop));
+    sources = memory_take(&memory, 1, sources_size(&conf->sources));
+    stimuli = memory_take(&memory, 1,
+                          conf->trial.external ? stream_size(&conf->stream)
+                                               : supply_size(&conf->supply));
+    model = memory_take(&memory, 1, model_size(&conf->model));
+    loop->x = memory_take(&memory, n_x, sizeof(float));
+    loop->response = memory_take(&memory, 2 * (size_t)conf->model.n_units, sizeof(float));
+    if (mem) {
+        loop->sources = sources_init(sources, &conf->sources);
+        loop->model = model_init(model, &conf->model);
+        if (conf->trial.external)
+            loop->stream = stream_init(stimuli, &conf->stream);
+        else
+            loop->supply = supply_init(stimuli, &conf->supply);
+    }
+    return memory.size;
 }
 
 size_t loop_size(const struct loop_conf *conf)
 {
-    return align(sizeof(struct loop)) + align(sources_size(&conf->sources)) +
-           align(conf->trial.external ? stream_size(&conf->stream)
-                                      : supply_size(&conf->supply)) +
-           align(model_size(&conf->model)) + align(x_size(conf)) +
-           align(2 * (size_t)conf->model.n_units * sizeof(float));
+    struct loop measured;
+    return lay_out(&measured, conf, NULL);
 }
 
 struct loop *loop_init(void *mem, const struct loop_conf *conf)
 {
-    struct loop *loop = mem;
-    char *at = (char *)mem + align(sizeof(*loop));
+    struct loop *loop = memset(mem, 0, sizeof(struct loop));
 
-    memset(loop, 0, sizeof(*loop));
     loop->conf = *conf;
-    loop->state = STATE_IDLE;
+    lay_out(loop, conf, mem);
     loop->trial.onset_ns = CLOCK_UNKNOWN;
     loop->free_ns = INT64_MIN;
-    loop->sources = sources_init(at, &conf->sources);
-    at += align(sources_size(&conf->sources));
-    if (conf->trial.external) {
-        loop->stream = stream_init(at, &conf->stream);
-        at += align(stream_size(&conf->stream));
-    } else {
-        loop->supply = supply_init(at, &conf->supply);
-        at += align(supply_size(&conf->supply));
-    }
-    loop->model = model_init(at, &conf->model);
-    at += align(model_size(&conf->model));
-    loop->x = (float *)at;
-    at += align(x_size(conf));
-    loop->response = (float *)at;
     loop->more = 1;
     return loop;
 }
@@ -130,18 +112,17 @@ static int is_running(const struct loop *loop)
     return loop->state >= STATE_ARMED && loop->state <= STATE_COLLECT;
 }
 
-/* What happened to the trial that is on now; the first reason counts. */
-static void trial_break(struct loop *loop, enum verdict why)
+/* Something happened that the trial that is on, if one is, does not survive. */
+static void break_trial(struct loop *loop, enum verdict why)
 {
-    if (in_trial(loop) && loop->trial.broken == VERDICT_VALID)
-        loop->trial.broken = why;
+    if (in_trial(loop))
+        trial_break(&loop->trial, why);
 }
 
 /* Show the oldest stimulus that is ready; state CHOOSE if none is. cause_ns: arrival of
  * what ended the trial before. */
-static void trial_begin(struct loop *loop, int64_t cause_ns, struct outbox *out)
+static void begin_trial(struct loop *loop, int64_t cause_ns, struct outbox *out)
 {
-    const struct trial_conf *conf = &loop->conf.trial;
     struct supply_slot *slot = supply_next(loop->supply);
     struct event *ev;
 
@@ -154,21 +135,15 @@ static void trial_begin(struct loop *loop, int64_t cause_ns, struct outbox *out)
     ev->present.hash = slot->hash;
     ev->present.not_before_ns =
         loop->free_ns > loop->now_ns ? loop->free_ns : loop->now_ns;
-    ev->present.duration_ns = conf->duration_ns;
+    ev->present.duration_ns = loop->conf.trial.duration_ns;
     ev->present.cause_ns = cause_ns;
-    memset(&loop->trial, 0, sizeof(loop->trial));
-    loop->trial.number = loop->n_trials++;
-    loop->trial.slot = slot;
-    loop->trial.due_ns = ev->present.not_before_ns;
-    loop->trial.onset_ns = CLOCK_UNKNOWN;
-    loop->trial.latency_ns = CLOCK_UNKNOWN;
-    loop->trial.at = (struct window_at){CLOCK_UNKNOWN, CLOCK_UNKNOWN, -1, conf->delay_ns,
-                                        conf->window_ns};
+    trial_begin(&loop->trial, &loop->conf.trial, loop->n_trials++, slot,
+                ev->present.not_before_ns);
     go_to(loop, STATE_PRESENT, "", out);
 }
 
 /* The trial is over. What follows is put off: the next stimulus goes out first. */
-static void trial_end(struct loop *loop, enum verdict verdict)
+static void end_trial(struct loop *loop, enum verdict verdict)
 {
     CHECK(!loop->has_ended);
     loop->ended = loop->trial;
@@ -180,46 +155,6 @@ static void trial_end(struct loop *loop, enum verdict verdict)
             loop->trial.onset_ns + loop->conf.trial.duration_ns + loop->conf.trial.gap_ns;
 }
 
-/* Which verdict the trial has now, or VERDICT_END if it is not yet decided. */
-static enum verdict trial_verdict(struct loop *loop)
-{
-    const struct trial_conf *conf = &loop->conf.trial;
-    struct trial *trial = &loop->trial;
-    int64_t over_ns;
-    int late;
-
-    if (trial->broken != VERDICT_VALID)
-        return trial->broken;
-    if (trial->onset_ns == CLOCK_UNKNOWN)
-        return loop->now_ns > trial->due_ns + conf->onset_timeout_ns ? VERDICT_NO_ONSET
-                                                                     : VERDICT_END;
-    over_ns = conf->delay_ns + conf->window_ns;
-    over_ns =
-        trial->onset_ns + (over_ns > conf->duration_ns ? over_ns : conf->duration_ns);
-    late = loop->now_ns > over_ns + conf->counts_timeout_ns;
-    if (loop->conf.sources.diode_line >= 0 && trial->at.from < 0) {
-        sources_edge(loop->sources, trial->onset_ns,
-                     conf->duration_ns / 2 + conf->gap_ns / 2, &trial->at.sample,
-                     &trial->at.from);
-        if (trial->at.from < 0)
-            return late ? VERDICT_NO_ONSET : VERDICT_END;
-        clockmap_add_pair(&loop->sources->source[trial->at.from].map, trial->at.sample,
-                          trial->onset_ns);
-    }
-    trial->at.onset_ns = trial->onset_ns;
-    switch (sources_window(loop->sources, &trial->at, loop->response,
-                           &trial->uncertainty_ns)) {
-    case WINDOW_COMPLETE:
-        if (trial->hidden)
-            return VERDICT_VALID;
-        return late ? VERDICT_DISPLAY_LOST : VERDICT_END;
-    case WINDOW_HOLE:
-        return VERDICT_COUNTS_LOST;
-    default:
-        return late ? VERDICT_NO_COUNTS : VERDICT_END;
-    }
-}
-
 /* Is all there that a session needs? If not, why (for the experimenter). */
 static const char *missing(const struct loop *loop)
 {
@@ -227,10 +162,10 @@ static const char *missing(const struct loop *loop)
 
     if (loop->conf.trial.external)
         return source ? NULL : "waiting for a source of spike counts";
-    if (!loop->display_known)
+    if (!loop->display.known)
         return source ? "waiting for the display"
                       : "waiting for the display and a source";
-    if (!loop->display_ready)
+    if (!loop->display.ready)
         return "waiting for the display to be ready; its flip times must be as good as "
                "[display] quality asks";
     return source ? NULL : "waiting for a source of spike counts";
@@ -243,10 +178,11 @@ static void advance(struct loop *loop, struct outbox *out)
     const char *why;
 
     if (in_trial(loop) && !loop->has_ended) {
-        verdict = trial_verdict(loop);
+        verdict = trial_verdict(&loop->trial, &loop->conf.trial, loop->sources,
+                                loop->now_ns, loop->response);
         if (verdict == VERDICT_END)
             return;
-        trial_end(loop, verdict);
+        end_trial(loop, verdict);
         loop->state = STATE_CHOOSE;
     }
     if (!is_running(loop) || in_trial(loop))
@@ -259,7 +195,7 @@ static void advance(struct loop *loop, struct outbox *out)
     if (loop->conf.trial.external) {
         go_to(loop, STATE_COLLECT, "", out);
     } else {
-        trial_begin(loop, loop->now_ns, out);
+        begin_trial(loop, loop->now_ns, out);
     }
 }
 
@@ -267,7 +203,7 @@ static void advance(struct loop *loop, struct outbox *out)
 static void stop_trial(struct loop *loop, enum verdict why, struct outbox *out)
 {
     if (in_trial(loop))
-        trial_end(loop, why);
+        end_trial(loop, why);
     outbox_add(out, EVENT_BLANK);
 }
 
@@ -388,51 +324,36 @@ static void work(struct loop *loop, struct outbox *out)
 
 static void lose_display(struct loop *loop)
 {
-    loop->display_known = loop->display_ready = 0;
     loop->counters[COUNTER_DISPLAY_LOST]++;
-    trial_break(loop, VERDICT_DISPLAY_LOST);
+    break_trial(loop, VERDICT_DISPLAY_LOST);
 }
 
 static void take_display(struct loop *loop, const struct event *in, struct outbox *out)
 {
-    if (loop->display_known && in->epoch != loop->display_epoch)
+    int lost;
+    enum presence_news news =
+        presence_hear(&loop->display, in, loop->conf.trial.min_quality, &lost);
+
+    if (lost)
         lose_display(loop);
-    loop->display_known = 1;
-    loop->display_epoch = in->epoch;
-    loop->display_ns = in->time_ns;
-    if (in->display.width_px == 0) {
-        loop->display_ready = 0;
+    if (news == PRESENCE_ASKS)
         outbox_add(out, EVENT_SCREEN)->screen = loop->conf.screen.screen;
-        return;
-    }
-    if (loop->display_ready)
-        return;
-    loop->display_ready = (int)in->display.quality >= loop->conf.trial.min_quality;
-    if (loop->display_ready && loop->supply)
+    if (news == PRESENCE_READY && loop->supply)
         supply_resend(loop->supply, out);
 }
 
 static void take_shown(struct loop *loop, const struct event *in, struct outbox *out)
 {
-    if (!in_trial(loop) || in->shown.trial != loop->trial.number)
+    if (!in_trial(loop) || !trial_shown(&loop->trial, in))
         return;
     loop->counters[COUNTER_LATE_FRAMES] += in->shown.n_late;
-    if (in->shown.hash != loop->trial.slot->hash)
-        trial_break(loop, VERDICT_WRONG_STIMULUS);
-    if (in->shown.n_late > 0)
-        trial_break(loop, VERDICT_LATE_FRAME);
-    loop->trial.onset_ns = in->shown.onset_ns;
     go_to(loop, STATE_COLLECT, "", out);
 }
 
 static void take_hidden(struct loop *loop, const struct event *in)
 {
-    if (!in_trial(loop) || in->hidden.trial != loop->trial.number)
-        return;
-    loop->counters[COUNTER_LATE_FRAMES] += in->hidden.n_late;
-    if (in->hidden.n_late > 0)
-        trial_break(loop, VERDICT_LATE_FRAME);
-    loop->trial.hidden = 1;
+    if (in_trial(loop) && trial_hidden(&loop->trial, in))
+        loop->counters[COUNTER_LATE_FRAMES] += in->hidden.n_late;
 }
 
 static void take_rig(struct loop *loop, const struct event *in)
@@ -443,7 +364,7 @@ static void take_rig(struct loop *loop, const struct event *in)
         return;
     if (loop->sources->jumped) {
         loop->sources->jumped = 0;
-        trial_break(loop, VERDICT_CLOCK_JUMP);
+        break_trial(loop, VERDICT_CLOCK_JUMP);
     }
     if (in->type == EVENT_EXTERNAL && loop->stream) {
         added = stream_add(loop->stream, in);
@@ -481,8 +402,10 @@ static void take_command(struct loop *loop, const struct event *in, struct outbo
 static void take_lost(struct loop *loop, const struct event *in, struct outbox *out)
 {
     loop->counters[COUNTER_OVERLOAD] += in->lost.n_lost;
+    if (loop->state == STATE_END)
+        return;
     if (in->lost.ring == RING_WIRE_LOOP || in->lost.ring == RING_MAIN_LOOP) {
-        trial_break(loop, VERDICT_OVERLOAD);
+        break_trial(loop, VERDICT_OVERLOAD);
         return;
     }
     stop_trial(loop, VERDICT_OVERLOAD, out);
@@ -499,7 +422,7 @@ static void take_reject(struct loop *loop, const struct event *in)
     if (in->reject.reason < REJECT_END)
         loop->counters[COUNTER_REJECT + in->reject.reason]++;
     if (in->reject.reason == REJECT_VALUE && in->reject.type == EVENT_COUNTS)
-        trial_break(loop, VERDICT_BAD_COUNTS);
+        break_trial(loop, VERDICT_BAD_COUNTS);
 }
 
 static void take_tick(struct loop *loop, struct outbox *out)
@@ -508,8 +431,7 @@ static void take_tick(struct loop *loop, struct outbox *out)
 
     if (loop->state == STATE_IDLE)
         go_to(loop, STATE_ARMED, "started", out);
-    if (loop->display_known &&
-        loop->now_ns - loop->display_ns > loop->conf.display_silence_ns)
+    if (presence_is_lost(&loop->display, loop->now_ns, loop->conf.display_silence_ns))
         lose_display(loop);
     loop->counters[COUNTER_SOURCE_LOST] +=
         (uint64_t)sources_tick(loop->sources, loop->now_ns);
@@ -539,6 +461,7 @@ static void take(struct loop *loop, const struct event *in, struct outbox *out)
         take_rig(loop, in);
         break;
     case EVENT_DISPLAY:
+    case EVENT_BEAT:
         take_display(loop, in, out);
         break;
     case EVENT_SHOWN:
@@ -546,10 +469,6 @@ static void take(struct loop *loop, const struct event *in, struct outbox *out)
         break;
     case EVENT_HIDDEN:
         take_hidden(loop, in);
-        break;
-    case EVENT_BEAT:
-        loop->display_ns =
-            in->epoch == loop->display_epoch ? in->time_ns : loop->display_ns;
         break;
     case EVENT_TICK:
         take_tick(loop, out);

@@ -17,20 +17,8 @@
 #include "daemon/source.h"
 #include "daemon/stream.h"
 #include "daemon/supply.h"
+#include "daemon/trial.h"
 #include "models/model.h"
-
-struct trial_conf {
-    int external;             /* stimuli are shown by another system; learn only */
-    int64_t duration_ns;      /* of a stimulus on the screen */
-    int64_t gap_ns;           /* grey between two, at least */
-    int64_t delay_ns;         /* response window: opens so long after the onset */
-    int64_t window_ns;        /* and is so long */
-    int64_t onset_timeout_ns; /* no onset reported after so long: invalid */
-    int64_t
-        counts_timeout_ns; /* counts still missing so long after the window: invalid */
-    int max_attempts;      /* times that a stimulus is shown until it is given up */
-    int min_quality;       /* enum quality that the display must have to be armed */
-};
 
 struct loop_conf {
     struct sources_conf sources;

@@ -8,8 +8,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,6 +25,7 @@
 #include "models/ops.h"
 #include "protocol/clock.h"
 #include "protocol/log.h"
+#include "protocol/memory.h"
 #include "version.h"
 
 #define SERVE_MS    100
@@ -75,11 +76,20 @@ struct daemon {
 static int lock_runtime(struct daemon *daemon)
 {
     char folder[256], path[300];
+    struct stat info;
 
     conf_runtime(folder, sizeof(folder));
     if (mkdir(folder, 0770) != 0 && errno != EEXIST) {
         log_line(LOG_ERROR, "%s: %s", folder, strerror(errno));
         return -errno;
+    }
+    if (lstat(folder, &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != geteuid() ||
+        (info.st_mode & S_IWOTH)) {
+        log_line(LOG_ERROR,
+                 "%s: must be a folder of ours that not everybody may write to; "
+                 "set EVOKE_RUNTIME to another",
+                 folder);
+        return -EPERM;
     }
     snprintf(path, sizeof(path), "%s/evoked.lock", folder);
     daemon->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0660);
@@ -91,17 +101,28 @@ static int lock_runtime(struct daemon *daemon)
     return 0;
 }
 
-static void block_signals(struct daemon *daemon)
+/* Asked to stop: an eventfd, so that any thread may be the one that is interrupted (those
+ * that a library started before main() block nothing). */
+static int stop_fd = -1;
+
+static void on_stop(int number)
 {
-    sigset_t set;
+    const uint64_t one = 1;
+
+    (void)number;
+    if (write(stop_fd, &one, sizeof(one)) < 0)
+        return; /* asked more than 2^64 times */
+}
+
+static void catch_signals(struct daemon *daemon)
+{
+    const struct sigaction stop = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
 
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a full disk is an error, not a death */
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    daemon->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    daemon->signal_fd = stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGTERM, &stop, NULL);
 }
 
 static int open_loop(struct daemon *daemon)
@@ -119,8 +140,8 @@ static int open_loop(struct daemon *daemon)
     }
     conf_loop(&daemon->conf, &daemon->loop_conf);
     conf_job(&daemon->conf, daemon->images, &daemon->job);
-    size = (loop_size(&daemon->loop_conf) + 63) / 64 * 64;
-    mem = aligned_alloc(64, size);
+    size = loop_size(&daemon->loop_conf);
+    mem = memory_open(size);
     if (!mem) {
         log_line(LOG_ERROR, "%zu MB for the model are not there; fewer units or pixels?",
                  size >> 20);
@@ -164,7 +185,7 @@ static int start_workers(struct daemon *daemon)
             .conf = &daemon->job,
             .patience_ns =
                 (trial->duration_ns + trial->gap_ns) * daemon->loop_conf.supply.n_ahead,
-            .work = aligned_alloc(64, (size + 63) / 64 * 64),
+            .work = memory_open(size),
         };
         if (!daemon->workers[i].work || rt_thread(&daemon->worker_ids[i], "worker", 0,
                                                   worker_run, &daemon->workers[i]))
@@ -263,7 +284,7 @@ static void feed_watchdog(struct daemon *daemon, int64_t now_ns)
 
 static void serve(struct daemon *daemon)
 {
-    struct signalfd_siginfo info;
+    uint64_t n_asked;
     int going = 1;
 
     while (going) {
@@ -271,7 +292,7 @@ static void serve(struct daemon *daemon)
         int news = wake_before_poll(&daemon->rings.main_wake);
         control_serve(daemon->control, &daemon->request, daemon->rings.main_loop,
                       daemon->rings.main_wake.fd, daemon->signal_fd, news ? 0 : SERVE_MS);
-        if (read(daemon->signal_fd, &info, sizeof(info)) == sizeof(info))
+        if (read(daemon->signal_fd, &n_asked, sizeof(n_asked)) == sizeof(n_asked))
             ask_stop(daemon, now_ns);
         going = hear(daemon);
         if (daemon->conf.display.start)
@@ -317,9 +338,10 @@ static int run(struct daemon *daemon)
 {
     int complete;
 
-    block_signals(daemon);
+    catch_signals(daemon);
     if (lock_runtime(daemon) || open_loop(daemon) ||
-        keep_open(&daemon->keep, &daemon->conf, loop_model(daemon->loop)) ||
+        keep_open(&daemon->keep, &daemon->conf, daemon->images,
+                  loop_model(daemon->loop)) ||
         rings_open(&daemon->rings, &daemon->loop_conf) || open_sockets(daemon))
         return EXIT_FAILURE;
     request_init(&daemon->request, &daemon->conf, daemon->keep.path, clock_now_ns());
@@ -379,6 +401,7 @@ int main(int argc, char **argv)
         return 2;
     }
     ops_init();
+    ops_flush_denormals(); /* the prior is computed here */
     if (path ? conf_read(&daemon.conf, path, text, sizeof(text))
              : conf_read_text(&daemon.conf, "", "defaults", text, sizeof(text))) {
         log_line(LOG_ERROR, "%s", text);

@@ -8,6 +8,7 @@
 #include "daemon/route.h"
 #include "daemon/worker.h"
 #include "models/ops.h"
+#include "protocol/memory.h"
 #include "protocol/wire.h"
 
 #define SLOTS_MAX    64   /* most workers, as [optimise] workers allows */
@@ -34,16 +35,11 @@ struct replay {
     int n_said, n_seen;
 };
 
-static void *taken(size_t size)
-{
-    return aligned_alloc(64, (size + 63) / 64 * 64);
-}
-
 static int set_up(struct replay *replay, struct session *session, char *text, size_t size)
 {
     const char *ini = session_meta(session, "config");
+    const char *start, *images;
     char why[256];
-    const char *start;
     const void *state;
     size_t n_state;
 
@@ -57,9 +53,16 @@ static int set_up(struct replay *replay, struct session *session, char *text, si
     images_open(&replay->images, (enum images_kind)replay->conf.stimulus.images,
                 conf_folder(&replay->conf), replay->conf.stimulus.height,
                 replay->conf.stimulus.width, why, sizeof(why));
+    images = session_meta(session, "images");
+    if (replay->images && images && strtoull(images, NULL, 10) != 0 &&
+        strtoull(images, NULL, 10) != images_hash(replay->images)) {
+        images_close(replay->images); /* others than the session's */
+        replay->images = NULL;
+    }
     conf_loop(&replay->conf, &replay->loop_conf);
     conf_job(&replay->conf, replay->images, &replay->job);
-    replay->loop = loop_init(taken(loop_size(&replay->loop_conf)), &replay->loop_conf);
+    replay->loop =
+        loop_init(memory_open(loop_size(&replay->loop_conf)), &replay->loop_conf);
     start = session_meta(session, "model_start");
     if (start) {
         if (session_blob(session, strtoull(start, NULL, 10), &state, &n_state) != 0 ||
@@ -68,10 +71,10 @@ static int set_up(struct replay *replay, struct session *session, char *text, si
             return -EBADMSG;
         }
     }
-    replay->snapshot = taken(model_snapshot_size(&replay->loop_conf.model));
-    replay->work =
-        taken(worker_work_size(loop_model(replay->loop), replay->loop_conf.model.n_units,
-                               replay->snapshot, &replay->job));
+    replay->snapshot = memory_open(model_snapshot_size(&replay->loop_conf.model));
+    replay->work = memory_open(worker_work_size(loop_model(replay->loop),
+                                                replay->loop_conf.model.n_units,
+                                                replay->snapshot, &replay->job));
     return 0;
 }
 
@@ -228,6 +231,7 @@ int replay_open(struct replay **out, struct session *session, int verify,
 
     if (!replay)
         return -ENOMEM;
+    ops_flush_denormals(); /* as the loop that made the record */
     memset(count, 0, sizeof(*count));
     replay->count = count;
     replay->verify = verify;

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "protocol/memory.h"
+
 static size_t power_of_two(size_t at_least)
 {
     size_t room = 1 << 16;
@@ -14,8 +16,7 @@ static size_t power_of_two(size_t at_least)
 
 static struct ring *ring_open(size_t room, struct wake *wake)
 {
-    size_t size = ring_size(power_of_two(room));
-    void *mem = aligned_alloc(64, (size + 63) / 64 * 64);
+    void *mem = memory_open(ring_size(power_of_two(room)));
     return mem ? ring_init(mem, power_of_two(room), wake) : NULL;
 }
 

@@ -1,39 +1,40 @@
 #include "source.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "protocol/clock.h"
+#include "protocol/memory.h"
 
-static size_t align(size_t size)
+static size_t lay_out(struct sources *sources, const struct sources_conf *conf, void *mem)
 {
-    return (size + 63) / 64 * 64;
+    struct memory memory = {mem, 0};
+
+    memory_take(&memory, 1, sizeof(*sources));
+    sources->source =
+        memory_take(&memory, (size_t)conf->n_sources, sizeof(struct source));
+    sources->sum = memory_take(&memory, (size_t)conf->n_units, sizeof(float));
+    for (int i = 0; i < conf->n_sources; i++) {
+        void *bins = memory_take(&memory, 1, bins_size(conf->n_units, conf->n_rows));
+        if (mem)
+            sources->source[i].bins = bins_init(bins, conf->n_units, conf->n_rows);
+    }
+    return memory.size;
 }
 
 size_t sources_size(const struct sources_conf *conf)
 {
-    size_t n = (size_t)conf->n_sources;
-    return align(sizeof(struct sources)) + align(n * sizeof(struct source)) +
-           align((size_t)conf->n_units * sizeof(float)) +
-           n * align(bins_size(conf->n_units, conf->n_rows));
+    struct sources measured;
+    return lay_out(&measured, conf, NULL);
 }
 
 struct sources *sources_init(void *mem, const struct sources_conf *conf)
 {
-    struct sources *sources = mem;
-    char *at = (char *)mem + align(sizeof(*sources));
+    struct sources *sources = memset(mem, 0, sources_size(conf));
 
-    memset(sources, 0, sizeof(*sources));
     sources->conf = *conf;
-    sources->source = (struct source *)at;
-    at += align((size_t)conf->n_sources * sizeof(struct source));
-    sources->sum = (float *)at;
-    at += align((size_t)conf->n_units * sizeof(float));
-    for (int i = 0; i < conf->n_sources; i++) {
-        memset(&sources->source[i], 0, sizeof(struct source));
-        sources->source[i].bins = bins_init(at, conf->n_units, conf->n_rows);
-        at += align(bins_size(conf->n_units, conf->n_rows));
-    }
+    lay_out(sources, conf, mem);
     return sources;
 }
 
@@ -111,8 +112,10 @@ static int take_counts(struct sources *sources, struct source *source,
     }
     if (!source->known || source->rate_hz != ev->counts.sample_rate_hz ||
         source->first_unit != ev->counts.first_unit ||
-        source->n_units != ev->counts.n_units)
+        source->n_units != ev->counts.n_units) {
+        sources->jumped |= source->live; /* samples seen before are of another clock */
         forget(source, ev);
+    }
     for (uint32_t i = 0; i < ev->counts.n_bins; i++) {
         int64_t first = ev->counts.first_sample + (int64_t)i * ev->counts.bin_samples;
         const char *counts = (const char *)ev->data + i * row;
@@ -202,8 +205,8 @@ int64_t sources_edge(const struct sources *sources, int64_t host_ns, int64_t tol
         const struct source *source = &sources->source[i];
         for (int k = 0; source->live && k < source->n_edges; k++) {
             int64_t at = clockmap_host_ns(&source->map, source->edges[k]);
-            int64_t off = at > host_ns ? at - host_ns : host_ns - at;
-            if (at != CLOCK_UNKNOWN && off <= nearest) {
+            int64_t off = at == CLOCK_UNKNOWN ? INT64_MAX : llabs(at - host_ns);
+            if (off <= nearest) {
                 nearest = off;
                 best = at;
                 *sample = source->edges[k];
@@ -214,7 +217,8 @@ int64_t sources_edge(const struct sources *sources, int64_t host_ns, int64_t tol
     return best;
 }
 
-/* The window in this source's samples; 0 if its clock is not known. */
+/* The window in this source's samples; 0 if its clock is not known or so slow that no
+ * sample is in it. */
 static int window_samples(const struct sources *sources, int i,
                           const struct window_at *at, int64_t *first, int64_t *end)
 {
@@ -229,7 +233,7 @@ static int window_samples(const struct sources *sources, int i,
     }
     *first = onset + llrint((double)at->delay_ns * per_ns);
     *end = onset + llrint((double)(at->delay_ns + at->length_ns) * per_ns);
-    return 1;
+    return *first < *end;
 }
 
 enum window sources_window(struct sources *sources, const struct window_at *at,

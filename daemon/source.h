@@ -45,7 +45,7 @@ struct sources {
     struct sources_conf conf;
     struct source *source; /* (n_sources) */
     float *sum;            /* (n_units) work */
-    int jumped;            /* since the caller last cleared it: a clock jumped */
+    int jumped;            /* since the caller last cleared it: a clock began anew */
 };
 
 /* What a window gave, over all live sources. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "protocol/clock.h"
+#include "protocol/memory.h"
 #include "protocol/wire.h"
 
 struct frame {
@@ -25,34 +26,32 @@ struct stream {
     float *x;                    /* (n_frames, height, width) */
 };
 
-static size_t align(size_t size)
+static size_t lay_out(struct stream *stream, const struct stream_conf *conf, void *mem)
 {
-    return (size + 63) / 64 * 64;
+    struct memory memory = {mem, 0};
+    size_t n_pixels = (size_t)conf->height * (size_t)conf->width;
+
+    memory_take(&memory, 1, sizeof(*stream));
+    stream->n_slots = conf->n_kept + conf->n_frames;
+    stream->frames = memory_take(&memory, (size_t)stream->n_slots, sizeof(struct frame));
+    stream->pixels =
+        memory_take(&memory, (size_t)stream->n_slots * n_pixels, sizeof(float));
+    stream->x = memory_take(&memory, (size_t)conf->n_frames * n_pixels, sizeof(float));
+    return memory.size;
 }
 
 size_t stream_size(const struct stream_conf *conf)
 {
-    size_t n_slots = (size_t)(conf->n_kept + conf->n_frames);
-    size_t n_pixels = (size_t)conf->height * (size_t)conf->width;
-    return align(sizeof(struct stream)) + align(n_slots * sizeof(struct frame)) +
-           align(n_slots * n_pixels * sizeof(float)) +
-           align((size_t)conf->n_frames * n_pixels * sizeof(float));
+    struct stream measured;
+    return lay_out(&measured, conf, NULL);
 }
 
 struct stream *stream_init(void *mem, const struct stream_conf *conf)
 {
-    struct stream *stream = mem;
-    char *at = (char *)mem + align(sizeof(*stream));
-    size_t n_pixels = (size_t)conf->height * (size_t)conf->width;
+    struct stream *stream = memset(mem, 0, stream_size(conf));
 
-    memset(mem, 0, stream_size(conf));
     stream->conf = *conf;
-    stream->n_slots = conf->n_kept + conf->n_frames;
-    stream->frames = (struct frame *)at;
-    at += align((size_t)stream->n_slots * sizeof(struct frame));
-    stream->pixels = (float *)at;
-    at += align((size_t)stream->n_slots * n_pixels * sizeof(float));
-    stream->x = (float *)at;
+    lay_out(stream, conf, mem);
     return stream;
 }
 

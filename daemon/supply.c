@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "protocol/memory.h"
 #include "protocol/wire.h"
 #include "stimulus/job.h"
 
@@ -24,47 +25,44 @@ struct supply {
     int over; /* the policy has no more */
 };
 
-static size_t align(size_t size)
+static size_t lay_out(struct supply *supply, const struct supply_conf *conf, void *mem)
 {
-    return (size + 63) / 64 * 64;
-}
+    struct memory memory = {mem, 0};
+    size_t n_pixels = (size_t)conf->height * (size_t)conf->width;
 
-/* One more than can be ready, for the one that is shown, and one whose trial ended but
- * which is not learned yet. */
-static int slots_of(const struct supply_conf *conf)
-{
-    return conf->n_ahead + conf->n_workers + 2;
+    memory_take(&memory, 1, sizeof(*supply));
+    /* two more than can be ready: the one that is shown, and one whose trial has ended
+     * but is not learned from yet */
+    supply->n_slots = conf->n_ahead + conf->n_workers + 2;
+    supply->workers =
+        memory_take(&memory, (size_t)conf->n_workers, sizeof(struct worker));
+    supply->slots =
+        memory_take(&memory, (size_t)supply->n_slots, sizeof(struct supply_slot));
+    for (int i = 0; i < conf->n_workers; i++) {
+        void *snapshot = memory_take(&memory, 1, conf->snapshot_size);
+        if (mem)
+            supply->workers[i].snapshot = snapshot;
+    }
+    for (int i = 0; i < supply->n_slots; i++) {
+        uint8_t *pixels = memory_take(&memory, n_pixels, 1);
+        if (mem)
+            supply->slots[i].pixels = pixels;
+    }
+    return memory.size;
 }
 
 size_t supply_size(const struct supply_conf *conf)
 {
-    size_t n_workers = (size_t)conf->n_workers, n_slots = (size_t)slots_of(conf);
-    return align(sizeof(struct supply)) + align(n_workers * sizeof(struct worker)) +
-           n_workers * align(conf->snapshot_size) +
-           align(n_slots * sizeof(struct supply_slot)) +
-           n_slots * align((size_t)conf->height * (size_t)conf->width);
+    struct supply measured;
+    return lay_out(&measured, conf, NULL);
 }
 
 struct supply *supply_init(void *mem, const struct supply_conf *conf)
 {
-    struct supply *supply = mem;
-    char *at = (char *)mem + align(sizeof(*supply));
+    struct supply *supply = memset(mem, 0, supply_size(conf));
 
-    memset(mem, 0, supply_size(conf));
     supply->conf = *conf;
-    supply->n_slots = slots_of(conf);
-    supply->workers = (struct worker *)at;
-    at += align((size_t)conf->n_workers * sizeof(struct worker));
-    for (int i = 0; i < conf->n_workers; i++) {
-        supply->workers[i].snapshot = at;
-        at += align(conf->snapshot_size);
-    }
-    supply->slots = (struct supply_slot *)at;
-    at += align((size_t)supply->n_slots * sizeof(struct supply_slot));
-    for (int i = 0; i < supply->n_slots; i++) {
-        supply->slots[i].pixels = (uint8_t *)at;
-        at += align((size_t)conf->height * (size_t)conf->width);
-    }
+    lay_out(supply, conf, mem);
     return supply;
 }
 

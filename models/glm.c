@@ -48,6 +48,9 @@ struct snapshot {
     uint32_t units[MODEL_SNAPSHOT_UNITS];
     double ratio[MODEL_SNAPSHOT_UNITS]; /* see glm_share() */
     struct prior prior;                 /* as in struct glm */
+    /* of a focused one: */
+    const struct snapshot *source;    /* NULL: not focused */
+    int n_rows[MODEL_SNAPSHOT_UNITS]; /* of the covariance's root; 0: as in the source */
 };
 
 /* Where the next array begins, in bytes from the start of a block. */
@@ -400,7 +403,7 @@ static uint64_t glm_snapshot_hash(const void *snapshot)
 /* Scratch memory of the snapshot functions. */
 struct work {
     float *front, *phi, *d_phi, *f, *v;
-    struct snapshot *focused; /* without factors */
+    struct snapshot *focused; /* with roots in place of factors */
     void *local;
 };
 
@@ -410,12 +413,12 @@ static size_t work_layout(const struct snapshot *snap, void *mem, struct work *w
     size_t front = reserve(&end, (size_t)snap->front->n_work, sizeof(float));
     size_t phi = reserve(&end, d, sizeof(float));
     size_t d_phi = reserve(&end, d, sizeof(float));
-    size_t f = reserve(&end, d, sizeof(float));
+    size_t f = reserve(&end, d > LOCAL_ROWS ? d : LOCAL_ROWS, sizeof(float));
     size_t v = reserve(&end, d, sizeof(float));
-    size_t mean, factor;
-    snapshot_layout(snap->n_units, 0, snap->d, &mean, &factor);
+    size_t mean, root, n_roots = (size_t)snap->n_units * LOCAL_ROWS * d;
+    snapshot_layout(snap->n_units, 0, snap->d, &mean, &root);
     int is_local = snap->prior.height > 0;
-    size_t focused = reserve(&end, 1, is_local ? factor : 0);
+    size_t focused = reserve(&end, 1, is_local ? root + n_roots * sizeof(float) : 0);
     size_t local = reserve(&end, 1, is_local ? local_size(&snap->prior) : 0);
     if (mem) {
         char *base = mem;
@@ -435,7 +438,16 @@ static size_t glm_work_size(const void *snapshot)
     return work_layout(snapshot, NULL, NULL);
 }
 
-static const void *glm_focus(const void *snapshot, void *mem)
+/* The root of the covariance of a focused snapshot's unit: (LOCAL_ROWS, d). */
+static const float *snapshot_root(const struct snapshot *snap, int i)
+{
+    size_t mean, root;
+    snapshot_layout(snap->n_units, 0, snap->d, &mean, &root);
+    return (const float *)((const char *)snap + root) +
+           (size_t)i * LOCAL_ROWS * (size_t)snap->d;
+}
+
+static const void *glm_focus(const void *snapshot, int n_rounds, void *mem)
 {
     const struct snapshot *snap = snapshot;
     struct work work;
@@ -443,10 +455,13 @@ static const void *glm_focus(const void *snapshot, void *mem)
         return snapshot;
     work_layout(snap, mem, &work);
     *work.focused = *snap;
+    work.focused->source = snap;
     for (int i = 0; i < snap->n_units; i++) {
         struct local_place place;
-        local_refine(&snap->prior, snapshot_factor(snap, i), snapshot_mean(snap, i),
-                     work.local, (float *)snapshot_mean(work.focused, i), &place);
+        work.focused->n_rows[i] =
+            local_refine(&snap->prior, snapshot_factor(snap, i), snapshot_mean(snap, i),
+                         n_rounds, work.local, (float *)snapshot_mean(work.focused, i),
+                         (float *)snapshot_root(work.focused, i), &place);
     }
     return work.focused;
 }
@@ -471,6 +486,24 @@ static double glm_rate(const void *snapshot, void *mem, const float *x, float *g
     return sum;
 }
 
+/* Variance s of the log rate of a unit for work->phi, and v = C phi if asked for. */
+static double spread(const struct snapshot *snap, int i, const struct work *work,
+                     int has_v)
+{
+    if (snap->n_rows[i] > 0) {
+        const float *root = snapshot_root(snap, i);
+        ops_rows_dot(snap->n_rows[i], snap->d, root, work->phi, work->f);
+        if (has_v)
+            ops_rows_sum(snap->n_rows[i], snap->d, root, work->f, work->v);
+        return ops_norm2(snap->n_rows[i], work->f);
+    }
+    const float *factor = snapshot_factor(snap->source ? snap->source : snap, i);
+    factor_project(factor, snap->d, work->phi, work->f);
+    if (has_v)
+        factor_expand(factor, snap->d, work->f, work->v);
+    return ops_norm2(snap->d, work->f);
+}
+
 static double glm_info(const void *snapshot, void *mem, const float *x, float *grad)
 {
     const struct snapshot *snap = snapshot;
@@ -480,13 +513,9 @@ static double glm_info(const void *snapshot, void *mem, const float *x, float *g
     memset(work.d_phi, 0, (size_t)snap->d * sizeof(float));
     double p = ops_norm2(snap->d, work.phi), s = 0.0, sum = 0.0;
     for (int i = 0; i < snap->n_units; i++) {
-        const float *mean = snapshot_mean(snap, i), *factor = snapshot_factor(snap, i);
-        if (i < snap->n_factors) {
-            factor_project(factor, snap->d, work.phi, work.f);
-            s = ops_norm2(snap->d, work.f);
-            if (grad)
-                factor_expand(factor, snap->d, work.f, work.v);
-        }
+        const float *mean = snapshot_mean(snap, i);
+        if (i < snap->n_factors)
+            s = spread(snap, i, &work, grad != NULL);
         double d_mean, d_own, d_s = 1.0, d_p = 0.0, own = s;
         if (snap->ratio[i] != 1.0)
             own = glm_share(s, p, snap->ratio[i], &d_s, &d_p);

@@ -23,7 +23,7 @@ struct kind {
                      void *snapshot);
     uint64_t (*snapshot_hash)(const void *snapshot);
     size_t (*work_size)(const void *snapshot);
-    const void *(*focus)(const void *snapshot, void *work);
+    const void *(*focus)(const void *snapshot, int n_rounds, void *work);
     double (*rate)(const void *snapshot, void *work, const float *x, float *grad);
     double (*info)(const void *snapshot, void *work, const float *x, float *grad);
     void (*field)(const void *snapshot, void *work, float *rf);

@@ -7,10 +7,12 @@
 #include "models/ops.h"
 #include "protocol/log.h"
 
-#define N_ORDERS   10                                  /* Hermite functions a direction */
-#define N_RANK     (N_ORDERS * (N_ORDERS + 1) / 2 + 1) /* their products, and the bias */
-#define LEAST      5e-3 /* variance of a product relative to the first's that counts */
-#define N_HALVINGS 3    /* of the search's steps */
+#define N_ORDERS     10         /* Hermite functions a direction */
+#define N_RANK       LOCAL_ROWS /* their products, and the bias */
+#define LEAST        1e-3 /* variance of a product relative to the first that counts */
+#define EVIDENCE_MIN 1.0  /* nats by which a place must beat none */
+
+_Static_assert(N_RANK == N_ORDERS * (N_ORDERS + 1) / 2 + 1, "products of two orders");
 
 struct local {
     const struct prior *prior;
@@ -109,7 +111,7 @@ static void make_basis(struct local *local, const struct local_place *place)
             total += power[0][j] * power[1][k];
         }
     }
-    float gain = (float)(local->prior->prior_sd / sqrt(total));
+    float gain = (float)(place->prior_sd / sqrt(total));
     for (int k = 0; k < n_rank; k++) {
         for (int m = 0; m < local->n_modes; m++)
             local->basis[k * local->d + m] *= gain;
@@ -202,22 +204,24 @@ static struct local_place first_guess(const struct local *local, const float *me
     col /= sum;
     /* The fourth power of a Gaussian of sd s has sd s/2, its square (variance) s/sqrt 2. */
     double sd = sqrt(fmax(square / sum - row * row - col * col, 1.0));
-    return (struct local_place){.row = row, .col = col, .sd = sd};
+    return (struct local_place){
+        .row = row, .col = col, .sd = sd, .prior_sd = local->prior->prior_sd};
 }
 
 /* Pattern search: of the neighbours of a place, any that is better is taken. */
-static void search(struct local *local, struct local_place *best)
+static void search(struct local *local, int n_rounds, struct local_place *best)
 {
-    best->evidence = weigh(local, best);
     double step = 1.0;
-    for (int round = 0; round < N_HALVINGS; round++, step *= 0.5) {
-        for (int k = 0; k < 6; k++) {
+    for (int round = 0; round < n_rounds; round++, step *= 0.5) {
+        for (int k = 0; k < 8; k++) {
             struct local_place place = *best;
             double sign = k % 2 ? -step : step;
             if (k / 2 == 0)
+                place.prior_sd *= exp2(sign);
+            else if (k / 2 == 1)
                 place.sd *= exp2(sign);
             else
-                *(k / 2 == 1 ? &place.row : &place.col) += sign * 0.5 * place.sd;
+                *(k / 2 == 2 ? &place.row : &place.col) += sign * 0.5 * place.sd;
             place.evidence = weigh(local, &place);
             if (place.evidence > best->evidence)
                 *best = place;
@@ -225,8 +229,26 @@ static void search(struct local *local, struct local_place *best)
     }
 }
 
+/* root = L^-1 Z^T and refined = Z weight, as weigh() left them. */
+static void write_posterior(const struct local *local, float *refined, float *root)
+{
+    int d = local->d;
+    memset(refined, 0, (size_t)d * sizeof *refined);
+    for (int i = 0; i < local->n_rank; i++) {
+        const float *z = local->basis + i * d;
+        float *row = root + i * d;
+        ops_add(d, (float)local->weight[i], z, refined);
+        memcpy(row, z, (size_t)d * sizeof *row);
+        for (int k = 0; k < i; k++)
+            ops_add(d, (float)-local->chol[i][k], root + k * d, row);
+        for (int m = 0; m < d; m++)
+            row[m] = (float)((double)row[m] / local->chol[i][i]);
+    }
+}
+
 int local_refine(const struct prior *prior, const float *factor, const float *mean,
-                 void *mem, float *refined, struct local_place *place)
+                 int n_rounds, void *mem, float *refined, float *root,
+                 struct local_place *place)
 {
     struct local *local = mem;
     CHECK(prior->n_frames == 1 && prior->smooth_px > 0.0);
@@ -241,13 +263,14 @@ int local_refine(const struct prior *prior, const float *factor, const float *me
     whiten(local, mean, local->white_mean);
     *place = first_guess(local, mean);
     memmove(refined, mean, (size_t)local->d * sizeof *refined);
-    search(local, place);
+    place->evidence = weigh(local, place);
+    if (n_rounds > 0) {
+        search(local, n_rounds, place);
+        weigh(local, place);
+    }
     place->evidence -= weigh_none(local);
-    if (!(place->evidence > 0.0))
+    if (!(place->evidence > EVIDENCE_MIN))
         return 0;
-    weigh(local, place);
-    memset(refined, 0, (size_t)local->d * sizeof *refined);
-    for (int k = 0; k < local->n_rank; k++)
-        ops_add(local->d, (float)local->weight[k], local->basis + k * local->d, refined);
-    return 1;
+    write_posterior(local, refined, root);
+    return local->n_rank;
 }

@@ -134,6 +134,14 @@ size_t mei_size(const struct mei_conf *conf)
     return lay_out(conf, NULL);
 }
 
+static void apply(struct mei *mei, const struct image_op *ops, float *x,
+                  struct image_support *support)
+{
+    for (int i = 0; i < MEI_MAX_OPS && ops[i].kind != IMAGE_NOTHING; i++)
+        image_op_apply(&ops[i], &mei->shape, mei->conf->first_iteration + mei->iteration,
+                       support, x, mei->op_work);
+}
+
 struct mei *mei_init(void *mem, const struct mei_conf *conf, const float *start)
 {
     CHECK(mei_check(conf) == NULL);
@@ -145,7 +153,11 @@ struct mei *mei_init(void *mem, const struct mei_conf *conf, const float *start)
     mei->best_objective = mei->old_objective = -HUGE_VAL;
     size_t size = (size_t)conf->n_images * mei->n * sizeof(float);
     memcpy(mei->image, start, size);
-    memcpy(mei->best, start, size);
+    for (int i = 0; conf->rule == MEI_BOLD && i < conf->n_images; i++) {
+        struct image_support whole = {0, 0, mei->shape.height, mei->shape.width};
+        apply(mei, conf->image_op, mei->image + (size_t)i * mei->n, &whole);
+    }
+    memcpy(mei->best, mei->image, size);
     if (conf->rule == MEI_ADAM) {
         memset(mei->mean, 0, size);
         memset(mei->square, 0, size);
@@ -264,18 +276,11 @@ static void move(struct mei *mei, size_t at, const float *grad,
         }
 }
 
-static void apply(struct mei *mei, const struct image_op *ops, float *x,
-                  struct image_support *support)
-{
-    for (int i = 0; i < MEI_MAX_OPS && ops[i].kind != IMAGE_NOTHING; i++)
-        image_op_apply(&ops[i], &mei->shape, mei->conf->first_iteration + mei->iteration,
-                       support, x, mei->op_work);
-}
-
-/* Keep what is best so far; 1 if this is. */
+/* Keep what is best so far; 1 if this is. The start need not obey the constraints. */
 static int keep_best(struct mei *mei, double objective)
 {
-    if (!(objective > mei->best_objective))
+    int is_start = mei->iteration == 0 && mei->conf->rule != MEI_BOLD;
+    if (is_start || !(objective > mei->best_objective))
         return 0;
     mei->best_objective = objective;
     memcpy(mei->best, mei->image, (size_t)mei->conf->n_images * mei->n * sizeof(float));
@@ -313,6 +318,8 @@ double mei_step(struct mei *mei)
     struct image_support support, whole = {0, 0, mei->shape.height, mei->shape.width};
     double objective = look(mei, &support);
     int is_best = keep_best(mei, objective);
+    if (conf->rule == MEI_BOLD && is_best)
+        mei->step = fmin(2.0 * mei->step, conf->step);
     if (conf->rule == MEI_BOLD && !is_best) {
         step_back(mei);
         support = whole;

@@ -37,8 +37,9 @@ struct mei_member {
 enum mei_rule {
     MEI_GRADIENT, /* x += step * gradient */
     MEI_ADAM,     /* Kingma & Ba 2015, as PyTorch's */
-    MEI_BOLD      /* x += step * |x| / |gradient| * gradient; a step that lowers the
-                   * objective is taken back and the next is half as long */
+    MEI_BOLD      /* x += step * |x| / |gradient| * gradient from a start brought under
+                   * the constraints; a step that lowers the objective is taken back and
+                   * made half as long, one that raises it doubles the next, up to step */
 };
 
 enum mei_penalty_kind { MEI_NO_PENALTY, MEI_P_NORM, MEI_VARIATION, MEI_SIMILARITY };
@@ -84,7 +85,8 @@ int mei_run(struct mei *mei, int max_steps, int (*go_on)(void *arg), void *arg);
 const float *mei_images(const struct mei *mei);
 double mei_objective(struct mei *mei);
 
-/* [rt] The best images that any step has seen, their objective in *objective. */
+/* [rt] The best images that any step has made, their objective in *objective (-infinity
+ * before the second step: each step looks at what the one before it made). */
 const float *mei_best(const struct mei *mei, double *objective);
 
 #endif

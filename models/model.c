@@ -95,9 +95,9 @@ size_t snapshot_work_size(const void *snapshot)
     return kind_of(snapshot)->work_size(snapshot);
 }
 
-const void *snapshot_focus(const void *snapshot, void *work)
+const void *snapshot_focus(const void *snapshot, int n_rounds, void *work)
 {
-    return kind_of(snapshot)->focus(snapshot, work);
+    return kind_of(snapshot)->focus(snapshot, n_rounds, work);
 }
 
 double snapshot_rate(const void *snapshot, void *work, const float *x, float *grad)

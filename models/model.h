@@ -88,11 +88,12 @@ uint64_t snapshot_hash(const void *snapshot);
 /* [any] Bytes of scratch memory for those below. */
 size_t snapshot_work_size(const void *snapshot);
 
-/* [any] The snapshot as it is best asked for an MEI: each filter refined by what is known
- * of receptive fields in general, that they have a place (see local.h), where the model
- * has such filters; else the snapshot itself. Lies in work until the next call with it;
- * for snapshot_rate() and snapshot_field() only, with the same work. */
-const void *snapshot_focus(const void *snapshot, void *work);
+/* [any] The snapshot with each filter refined by what is known of receptive fields in
+ * general, that they have a place (see local.h), where the model has such filters; else
+ * the snapshot itself. n_rounds: of search for the place, 0: a first guess. The result
+ * lies in work, refers to the snapshot, is valid until the next call with that work, and
+ * is only for the three below, with the same work. */
+const void *snapshot_focus(const void *snapshot, int n_rounds, void *work);
 
 /* [any] Mean over the snapshot's units of the expected rate for x, and its gradient;
  * grad: (n_frames, height, width) or NULL. */

@@ -104,6 +104,7 @@ struct twin_mlp {
 
 struct twin {
     struct twin_config config;
+    char *config_json;   /* its text, as read */
     char key[TWIN_NAME]; /* the session whose readout this is */
     int n_other;         /* tensors of other sessions, left out */
     const struct twin_kernels *kernels;
@@ -156,7 +157,7 @@ struct twin *twin_open(const char *path, const char *config_path, const char *ke
 void twin_close(struct twin *twin);
 
 /* [slow] Write the parameters back under their names, configuration inside: 0/-errno. */
-int twin_save(const struct twin *twin, const char *path, const char *config_json);
+int twin_save(const struct twin *twin, const char *path);
 
 /* [any] twin.raw -> twin.weight: batch norm into the convolution before it, channels
  * innermost, positions from the predictor. After raw was changed. */

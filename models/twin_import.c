@@ -430,7 +430,7 @@ static char *read_text(const char *path, size_t *size)
     char *text = NULL;
     if (in && fstat(fileno(in), &stat) == 0 && S_ISREG(stat.st_mode) &&
         stat.st_size < CONFIG_SIZE_MAX && (text = malloc((size_t)stat.st_size + 1)))
-        *size = fread(text, 1, (size_t)stat.st_size, in);
+        text[ *size = fread(text, 1, (size_t)stat.st_size, in)] = '\0';
     if (in)
         fclose(in);
     return text;
@@ -443,19 +443,19 @@ static int read_config(struct import *im, const char *path, const char *config_p
     snprintf(beside, sizeof beside, "%.*sconfig.json",
              slash ? (int)(slash - path + 1) : 0, path);
     const char *inside = safetensors_metadata(im->file, "config");
-    if (!config_path && inside)
-        return twin_config_parse(&im->twin->config, inside, strlen(inside), im->why,
-                                 im->why_size);
     size_t size = 0;
-    char *text = read_text(config_path ? config_path : beside, &size);
+    char *text = NULL;
+    if (!config_path && inside && (text = strdup(inside)))
+        size = strlen(text);
+    else
+        text = read_text(config_path ? config_path : beside, &size);
     if (!text)
         return refuse(im,
-                      "%s cannot be read: it says what the tensors do not (image "
-                      "size, padding, ...)",
+                      "%s cannot be read: it says what the tensors do not (image size, "
+                      "padding, ...)",
                       config_path ? config_path : beside);
-    int rc = twin_config_parse(&im->twin->config, text, size, im->why, im->why_size);
-    free(text);
-    return rc;
+    im->twin->config_json = text;
+    return twin_config_parse(&im->twin->config, text, size, im->why, im->why_size);
 }
 
 struct twin *twin_open(const char *path, const char *config_path, const char *key,
@@ -481,13 +481,14 @@ void twin_close(struct twin *twin)
 {
     if (!twin)
         return;
+    free(twin->config_json);
     free(twin->param);
     free(twin->raw);
     free(twin->weight);
     free(twin);
 }
 
-int twin_save(const struct twin *twin, const char *path, const char *config_json)
+int twin_save(const struct twin *twin, const char *path)
 {
     size_t n = (size_t)twin->n_params;
     struct safetensors_tensor *tensor = calloc(n + 1, sizeof *tensor);
@@ -502,7 +503,7 @@ int twin_save(const struct twin *twin, const char *path, const char *config_json
         tensor[i].count = param->count;
         tensor[i].data = (const unsigned char *)(twin->raw + param->offset);
     }
-    const char *metadata[][2] = {{"format", "pt"}, {"config", config_json}};
+    const char *metadata[][2] = {{"format", "pt"}, {"config", twin->config_json}};
     int rc = safetensors_write(path, tensor, twin->n_params,
                                (const char *const(*)[2])metadata, 2);
     free(tensor);

@@ -32,14 +32,24 @@
 
 #endif
 
+const struct twin_kernels *twin_kernels_nth(int n)
+{
+    const struct twin_kernels *able[3];
+    int n_able = 0;
+#if defined(__x86_64__)
+    int has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (has_avx2 && __builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512bw"))
+        able[n_able++] = &kernels_avx512;
+    if (has_avx2)
+        able[n_able++] = &kernels_avx2;
+#endif
+    able[n_able++] = &kernels_base;
+    return n >= 0 && n < n_able ? able[n] : NULL;
+}
+
 const struct twin_kernels *twin_kernels(void)
 {
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
-        return &kernels_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return &kernels_avx2;
-#endif
-    return &kernels_base;
+    return twin_kernels_nth(0);
 }

@@ -65,7 +65,8 @@ struct twin_kernels {
     void (*add_scaled)(int n, float scale, const float *x, float *y); /* y += scale x */
 };
 
-/* [any] The fastest kernels this CPU can run. */
+/* [any] The fastest kernels this CPU can run; the n-th fastest, NULL after the last. */
 const struct twin_kernels *twin_kernels(void);
+const struct twin_kernels *twin_kernels_nth(int n);
 
 #endif

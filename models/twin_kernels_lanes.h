@@ -21,9 +21,13 @@ INLINE void KERNEL(tile)(const struct twin_conv *job, const float *in, ptrdiff_t
 #pragma GCC unroll 8
         for (int j = 0; j < n_c; j++)
             acc[i][j] = LOAD(out + i * (ptrdiff_t)job->out_pitch + j * LANES);
-    int n_in = job->n_in, n_out = job->n_out;
+    int n_in = job->n_in, n_out = job->n_out, n_taps = job->kernel;
     ptrdiff_t next_x = job->dilation * (ptrdiff_t)job->in_pitch;
-    for (int kx = 0; kx < job->kernel; kx++, in += next_x)
+    if (next_x == n_in) { /* the kernel's row is one piece of memory */
+        n_in *= n_taps;
+        n_taps = 1;
+    }
+    for (int kx = 0; kx < n_taps; kx++, in += next_x)
         for (int c = 0; c < n_in; c++, weight += n_out) {
             VEC w[TILE_C];
 #pragma GCC unroll 8
@@ -98,7 +102,8 @@ TARGET static void KERNEL(conv)(const struct twin_conv *given)
     size_t kernel_row = (size_t)job.kernel * (size_t)job.n_in * (size_t)job.n_out;
     for (int ky = 0; ky < job.kernel; ky++)
         for (int c = 0; c < job.n_out;) {
-            int wide = c + TILE_C * LANES <= job.n_out;
+            int n_left = (job.n_out - c) / LANES;
+            int n_c = n_left >= TILE_C ? TILE_C : n_left >= 2 ? 2 : 1;
             for (int y = 0; y < job.out_h; y++) {
                 int row = y * job.stride + job.row0 + ky * job.dilation;
                 if (row < 0 || row >= job.in_h)
@@ -106,12 +111,14 @@ TARGET static void KERNEL(conv)(const struct twin_conv *given)
                 const float *in = job.in + row * job.in_row;
                 const float *weight = job.weight + (size_t)ky * kernel_row + c;
                 float *out = job.out + y * job.out_row + c;
-                if (wide)
+                if (n_c == TILE_C)
                     KERNEL(row)(&job, in, weight, out, TILE_C);
+                else if (n_c == 2)
+                    KERNEL(row)(&job, in, weight, out, 2);
                 else
                     KERNEL(row)(&job, in, weight, out, 1);
             }
-            c += wide ? TILE_C * LANES : LANES;
+            c += n_c * LANES;
         }
 }
 
@@ -201,13 +208,13 @@ TARGET static void KERNEL(conv_grad)(const struct twin_conv *job, float *grad)
             float *at = grad + (ptrdiff_t)tap * job->n_in * job->n_out + c;
             for (; wide && i + TILE_X <= job->n_in; i += TILE_X)
                 KERNEL(grad_tile)
-                (job, ky, kx, i, c, at + i * (ptrdiff_t)job->n_out, TILE_X, TILE_C);
+            (job, ky, kx, i, c, at + i * (ptrdiff_t)job->n_out, TILE_X, TILE_C);
             for (; wide && i < job->n_in; i++)
                 KERNEL(grad_tile)
-                (job, ky, kx, i, c, at + i * (ptrdiff_t)job->n_out, 1, TILE_C);
+            (job, ky, kx, i, c, at + i * (ptrdiff_t)job->n_out, 1, TILE_C);
             for (; i < job->n_in; i++)
                 KERNEL(grad_tile)
-                (job, ky, kx, i, c, at + i * (ptrdiff_t)job->n_out, 1, 1);
+            (job, ky, kx, i, c, at + i * (ptrdiff_t)job->n_out, 1, 1);
             c += wide ? TILE_C * LANES : LANES;
         }
 }

@@ -235,7 +235,7 @@ static enum reject check_fields(const struct event *ev)
         if (!rate_ok(ev->counts.sample_rate_hz) || !sample_ok(ev->counts.first_sample))
             return REJECT_FIELD;
         if (ev->counts.bin_samples == 0 || ev->counts.n_bins == 0 ||
-            ev->counts.n_units == 0)
+            ev->counts.n_bins > WIRE_DATA_MAX || ev->counts.n_units == 0)
             return REJECT_FIELD;
         return sample_ok(ev->counts.first_sample +
                          (int64_t)ev->counts.n_bins * ev->counts.bin_samples)

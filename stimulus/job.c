@@ -8,6 +8,10 @@
 #include "protocol/log.h"
 #include "protocol/wire.h"
 
+/* Search for the place of a receptive field: an MEI is worth it, for the next stimulus of
+ * many a first guess does. */
+#define MEI_ROUNDS 3
+
 /* The parts of work, each 64-byte aligned. */
 struct desk {
     float *start, *candidate; /* (height, width) */
@@ -104,9 +108,10 @@ void job_run(const struct job_conf *conf, const struct event *job, const void *s
     CHECK(!needs_snapshot || (snapshot && conf->n_candidates > 0));
     int n = conf->space.height * conf->space.width, n_steps = 0;
     struct desk desk = lay_out(conf, 0, work);
-    struct hill hill = {job->job.kind, snapshot, desk.snapshot};
-    if (job->job.kind == JOB_MEI)
-        hill.snapshot = snapshot_focus(snapshot, desk.snapshot);
+    struct hill hill = {job->job.kind, NULL, desk.snapshot};
+    if (needs_snapshot)
+        hill.snapshot = snapshot_focus(
+            snapshot, job->job.kind == JOB_MEI ? MEI_ROUNDS : 0, desk.snapshot);
     const float *x = desk.start;
     double value = 0;
     if (needs_snapshot) {

@@ -16,7 +16,7 @@
 #include "flip.h"
 #include "protocol/event.h"
 
-#define PRESENT_N_SLOTS 16 /* stimuli kept ready */
+#define PRESENT_N_SLOTS 32 /* stimuli kept ready */
 #define PRESENT_N_QUEUE 8  /* requests waiting, and the one on the screen */
 #define PRESENT_MAX_OUT 2  /* events that one flip can cause */
 #define PRESENT_GREY    (-1)

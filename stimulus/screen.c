@@ -16,6 +16,8 @@
 #define N_FIT            60
 #define REFRESH_MIN_HZ   20.0
 #define REFRESH_MAX_HZ   500.0
+#define SETTLE_NS        (100 * NS_PER_MS)
+#define SETTLE_MAX_NS    (2 * NS_PER_S)
 #define DRAW_MAX_NS      (3 * NS_PER_MS)
 
 struct screen {
@@ -65,8 +67,15 @@ static int try_driver(const char *driver)
     return err;
 }
 
+/* Once for the process: a display server that loses its last client may start again, and
+ * the next window would not find it. */
 static int start_video(const char *driver)
 {
+    const char *running = SDL_GetCurrentVideoDriver();
+    if (running && (!driver || strcmp(driver, running) == 0))
+        return 0;
+    SDL_VideoQuit();
+    atexit(SDL_VideoQuit);
     set_hints();
     if (driver) {
         if (try_driver(driver) == 0)
@@ -75,11 +84,15 @@ static int start_video(const char *driver)
                  SDL_GetError());
         return -ENODEV;
     }
-    if (SDL_VideoInit(NULL) == 0)
-        return 0;
-    char reason[128];
-    SDL_strlcpy(reason, SDL_GetError(), sizeof reason);
-    static const char *const without_screen[] = {"offscreen", "dummy"};
+    char reason[128] = "no other driver";
+    if (SDL_VideoInit(NULL) == 0) {
+        if (SDL_strcmp(SDL_GetCurrentVideoDriver(), "offscreen") != 0)
+            return 0;
+        SDL_VideoQuit(); /* SDL's own last resort: its frames wait for a software GL */
+    } else {
+        SDL_strlcpy(reason, SDL_GetError(), sizeof reason);
+    }
+    static const char *const without_screen[] = {"dummy", "offscreen"};
     for (size_t i = 0; i < SDL_arraysize(without_screen); i++) {
         if (try_driver(without_screen[i]) != 0)
             continue;
@@ -92,14 +105,33 @@ static int start_video(const char *driver)
     return -ENODEV;
 }
 
+/* A window manager gives the window its size when it likes. */
+static void settle(struct screen *screen)
+{
+    int64_t now_ns = clock_now_ns(), until_ns = now_ns + SETTLE_MAX_NS, since_ns = now_ns;
+    int width = 0, height = 0;
+    while (now_ns < until_ns && now_ns - since_ns < SETTLE_NS) {
+        int width_before = width, height_before = height;
+        SDL_PumpEvents();
+        SDL_GetWindowSize(screen->window, &width, &height);
+        now_ns = clock_now_ns();
+        if (width != width_before || height != height_before)
+            since_ns = now_ns;
+        clock_sleep_until_ns(now_ns + SETTLE_NS / 10);
+    }
+    SDL_FlushEvent(SDL_WINDOWEVENT);
+}
+
 static int open_window(struct screen *screen, const struct event *settings)
 {
     uint32_t flags = SDL_WINDOW_ALLOW_HIGHDPI;
-    if (settings->screen.fullscreen)
-        flags |= SDL_WINDOW_FULLSCREEN_DESKTOP;
-    screen->window =
-        SDL_CreateWindow("Evoke", SDL_WINDOWPOS_CENTERED, SDL_WINDOWPOS_CENTERED,
-                         WINDOW_WIDTH_PX, WINDOW_HEIGHT_PX, flags);
+    SDL_Rect place = {SDL_WINDOWPOS_CENTERED, SDL_WINDOWPOS_CENTERED, WINDOW_WIDTH_PX,
+                      WINDOW_HEIGHT_PX};
+    /* As large as the screen from the start: without a window manager nobody else makes
+     * it so. */
+    if (settings->screen.fullscreen && SDL_GetDisplayBounds(0, &place) == 0)
+        flags |= SDL_WINDOW_FULLSCREEN_DESKTOP | SDL_WINDOW_BORDERLESS;
+    screen->window = SDL_CreateWindow("Evoke", place.x, place.y, place.w, place.h, flags);
     if (!screen->window) {
         log_line(LOG_ERROR, "screen: no window: %s", SDL_GetError());
         return -ENODEV;
@@ -144,6 +176,7 @@ static int open_renderer(struct screen *screen)
             SDL_CreateRenderer(screen->window, i, SDL_RENDERER_PRESENTVSYNC);
         if (!screen->renderer)
             continue;
+        settle(screen); /* a renderer may need another window than the one there is */
         if (renderer_draws(screen->renderer))
             return 0;
         log_line(LOG_WARNING,
@@ -347,7 +380,6 @@ void screen_close(struct screen *screen)
         SDL_DestroyRenderer(screen->renderer);
     if (screen->window)
         SDL_DestroyWindow(screen->window);
-    SDL_VideoQuit();
     free(screen->slots);
     free(screen->light);
     free(screen->row);
@@ -448,6 +480,16 @@ int screen_read_pixels(struct screen *screen, uint8_t *rgb)
                : 0;
 }
 
+static int has_other_size(struct screen *screen)
+{
+    int width_px, height_px;
+    SDL_GetRendererOutputSize(screen->renderer, &width_px, &height_px);
+    if (width_px == screen->width_px && height_px == screen->height_px)
+        return 0;
+    SDL_SetError("the window is %d x %d pixels now", width_px, height_px);
+    return 1;
+}
+
 int screen_wants_to_close(struct screen *screen)
 {
     int wanted = 0;
@@ -456,7 +498,8 @@ int screen_wants_to_close(struct screen *screen)
         if (event.type == SDL_QUIT ||
             (event.type == SDL_KEYDOWN && event.key.keysym.sym == SDLK_ESCAPE))
             wanted = 1;
-        if (event.type == SDL_RENDER_DEVICE_RESET)
+        if (event.type == SDL_RENDER_DEVICE_RESET ||
+            (event.type == SDL_WINDOWEVENT && has_other_size(screen)))
             screen->is_lost = 1;
     }
     return wanted;

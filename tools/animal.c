@@ -25,7 +25,7 @@ static struct gabor draw_gabor(const struct space *space, struct random *random)
 {
     double side = space->height < space->width ? space->height : space->width;
     struct gabor gabor;
-    gabor.wavelength = side * (0.25 + 0.25 * random_uniform(random));
+    gabor.wavelength = side * (0.35 + 0.25 * random_uniform(random));
     gabor.row = space->height * (0.2 + 0.6 * random_uniform(random)) - 0.5;
     gabor.col = space->width * (0.2 + 0.6 * random_uniform(random)) - 0.5;
     gabor.angle = M_PI * random_uniform(random);
@@ -77,9 +77,10 @@ static void set_gain(struct animal *animal, float *w, float *best)
     memcpy(best, w, (size_t)n_px * sizeof *w);
     space_project(&conf->space, best);
     double a = dot(w, best, n_px), b = dot(w + n_px, best, n_px);
-    double gain = conf->kind == ANIMAL_LN
-                      ? log(conf->rate_best / conf->rate_grey) / a
-                      : sqrt((conf->rate_best - conf->rate_grey) / (a * a + b * b));
+    double gain =
+        conf->kind == ANIMAL_LN
+            ? log(conf->rate_best / conf->rate_grey) / a
+            : sqrt(fmax(conf->rate_best - conf->rate_grey, 0) / (a * a + b * b));
     for (int i = 0; i < 2 * n_px; i++)
         w[i] *= (float)gain;
 }
@@ -89,6 +90,8 @@ struct animal *animal_init(void *mem, const struct animal_conf *conf, uint64_t s
     struct animal *animal = mem;
     struct random random;
     animal->conf = *conf;
+    /* A cell that is silent at grey would need an infinite gain. */
+    animal->conf.rate_grey = fmax(conf->rate_grey, 1e-3 * conf->rate_best);
     animal->n_px = conf->space.height * conf->space.width;
     random_init(&random, seed, 0);
     size_t n_px = (size_t)animal->n_px;

@@ -10,8 +10,8 @@
  *            generator.
  *
  * Filters are Gabors (Jones & Palmer 1987): places all over the stimulus, all
- * orientations and phases, wavelengths from a quarter to half of the shorter side,
- * round envelopes of 0.4 wavelengths.
+ * orientations and phases, wavelengths from 0.35 to 0.6 of the shorter side, round
+ * envelopes of 0.4 wavelengths.
  */
 #ifndef EVOKE_ANIMAL_H
 #define EVOKE_ANIMAL_H
@@ -30,9 +30,9 @@ enum animal_kind {
 struct animal_conf {
     enum animal_kind kind;
     int n_units;
-    struct space space; /* in which the best stimulus is sought */
-    double rate_grey;   /* to a grey screen */
-    double rate_best;   /* to the best stimulus of the space */
+    struct space space; /* in which stimuli are sought */
+    double rate_grey;   /* to a grey screen; at least a thousandth of rate_best */
+    double rate_best;   /* to the preferred stimulus, the filter put into the space */
 };
 
 struct animal;

@@ -19,6 +19,10 @@ static const struct {
     {"sim", tool_sim, "a simulated rig with an animal in it"},
     {"feed", tool_feed, "play a recorded data set into the daemon"},
     {"replay", tool_replay, "fold a session again and compare"},
+    {"report", tool_report, "make the report of a session"},
+    {"mei", tool_mei, "the most exciting input of a unit, as a picture"},
+    {"model", tool_model, "trained networks: read one, and say what it is"},
+    {"bench", tool_bench, "how fast Evoke is on this machine"},
 };
 
 #define N_TOOLS (sizeof(tools) / sizeof(tools[0]))

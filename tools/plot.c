@@ -95,7 +95,7 @@ static int linear_ticks(const struct plot_axis *axis, int most, double *ticks)
 static int log_ticks(const struct plot_axis *axis, double *ticks)
 {
     int lo = (int)floor(log10(axis->from) + 1e-9), hi = (int)ceil(log10(axis->to)), n = 0;
-    int between = hi - lo <= 2;
+    int between = axis->to / axis->from < 100;
 
     for (int power = lo; power <= hi; power++) {
         for (int i = 0; i < (between ? 3 : 1); i++) {
@@ -126,7 +126,7 @@ void plot_begin(const struct plot *plot, const char *title)
 {
     fprintf(plot->to,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" width=\"%.0f\" "
-            "height=\"%.0f\" viewBox=\"0 0 %.0f %.0f\" font-size=\"11\" " FONT ">\n",
+            "height=\"%.0f\" viewBox=\"0 0 %.0f %.0f\" font-size=\"13\" " FONT ">\n",
             plot->width, plot->height, plot->width, plot->height);
     fputs("<title>", plot->to);
     plot_escape(plot->to, title);
@@ -136,6 +136,15 @@ void plot_begin(const struct plot *plot, const char *title)
 void plot_end(const struct plot *plot)
 {
     fputs("</svg>\n", plot->to);
+}
+
+/* A tick's number, in thousands where it would be long. */
+static void tick_text(double tick, char *text, size_t size)
+{
+    if (fabs(tick) >= 1e4 && fabs(tick) < 1e7)
+        snprintf(text, size, "%.6gk", tick / 1000);
+    else
+        snprintf(text, size, "%.6g", tick == 0 ? 0.0 : tick);
 }
 
 static void rule(const struct plot *plot, double x0, double y0, double x1, double y1,
@@ -156,9 +165,9 @@ static void x_axis(const struct plot *plot)
     n = plot->x.has_no_ticks ? 0 : axis_ticks(&plot->x, most, ticks);
     for (int i = 0; i < n; i++) {
         double x = plot_x(plot, ticks[i]);
-        snprintf(text, sizeof(text), "%.6g", ticks[i] == 0 ? 0.0 : ticks[i]);
+        tick_text(ticks[i], text, sizeof(text));
         rule(plot, x, floor_y, x, floor_y + 4, PLOT_DIM);
-        label(plot, x, floor_y + 16, "middle", PLOT_DIM, text);
+        label(plot, x, floor_y + 18, "middle", PLOT_DIM, text);
     }
     rule(plot, plot->left, floor_y, right, floor_y, PLOT_DIM);
     if (plot->x.label)
@@ -177,14 +186,14 @@ static void y_axis(const struct plot *plot)
     n = plot->y.has_no_ticks ? 0 : axis_ticks(&plot->y, most, ticks);
     for (int i = 0; i < n; i++) {
         double y = plot_y(plot, ticks[i]);
-        snprintf(text, sizeof(text), "%.6g", ticks[i] == 0 ? 0.0 : ticks[i]);
+        tick_text(ticks[i], text, sizeof(text));
         rule(plot, plot->left, y, right, y, PLOT_GRID);
-        label(plot, plot->left - 7, y + 4, "end", PLOT_DIM, text);
+        label(plot, plot->left - 7, y + 4.5, "end", PLOT_DIM, text);
     }
     if (!plot->y.label)
         return;
     fprintf(plot->to,
-            "<text transform=\"translate(12,%.1f) rotate(-90)\" text-anchor=\"middle\" "
+            "<text transform=\"translate(14,%.1f) rotate(-90)\" text-anchor=\"middle\" "
             "fill=\"%s\">",
             middle, PLOT_INK);
     plot_escape(plot->to, plot->y.label);

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "daemon/keep.h"
 #include "daemon/replay.h"
 #include "models/ops.h"
 #include "protocol/clock.h"
@@ -18,9 +19,15 @@ static const char help[] =
     "Example: evoke replay sessions/demo-20260101-120000.evoke --verify\n";
 
 /* Results repeat bit for bit only on the kernels that made them. */
-static void warn_other_machine(struct session *session)
+static void warn_other_maker(struct session *session)
 {
-    const char *core = session_meta(session, "blas_core");
+    const char *git = session_meta(session, "git"), *core;
+
+    if (!git || strcmp(git, keep_git()) != 0)
+        fprintf(stderr,
+                "evoke replay: made by version %s, this is %s: it may decide otherwise\n",
+                git ? git : "unknown", keep_git());
+    core = session_meta(session, "blas_core");
 
     if (core && strcmp(core, ops_core()) == 0)
         return;
@@ -53,11 +60,10 @@ int tool_replay(int argc, char **argv)
         return tool_fail(TOOL_USAGE, "replay",
                          "give one session file; --help tells more");
     ops_init();
-    ops_flush_denormals();
     if (session_open(&session, argv[1], text, sizeof(text)) != 0)
         return tool_fail(TOOL_FAILED, "replay", "%s", text);
     if (verify)
-        warn_other_machine(session);
+        warn_other_maker(session);
     error = replay_open(&replay, session, verify, &count, text, sizeof(text));
     if (!error && verify && final_differs(session, &count)) {
         snprintf(text, sizeof(text), "the final model differs");

@@ -26,7 +26,7 @@ struct report_trial {
     uint64_t number, hash;
     double time_s;
     int64_t uncertainty_ns, latency_ns; /* CLOCK_UNKNOWN where it is */
-    uint32_t verdict, kind, unit, attempt, learned;
+    uint32_t verdict, kind, unit, learned;
     float *response; /* (2, n_units): observed, predicted; NULL unless valid */
 };
 
@@ -49,9 +49,9 @@ struct report_mean {
 enum report_mei { REPORT_MEI_NONE, REPORT_MEI_SHOWN, REPORT_MEI_NOW };
 
 struct report_unit {
-    uint64_t n; /* valid trials in which it was observed */
+    uint64_t n; /* trials learned from in which it was observed */
     double mean_count;
-    double correlation;              /* prequential, all valid trials */
+    double correlation;              /* prequential: of trials predicted, then learned */
     double correlation_late;         /* of their second half */
     double bits_per_spike;           /* prequential, over a constant rate */
     double field_cosine, mei_cosine; /* with the true filter */
@@ -70,7 +70,7 @@ struct report_unit {
 
 /* Correlation in sliding blocks of trials that one policy chose. */
 struct report_curve {
-    int n_trials; /* of this kind, valid */
+    int n_trials; /* of this kind, learned from */
     int n_block;  /* trials in a block */
     int n_points;
     double *trial;  /* (n_points) number of a block's last trial */
@@ -121,7 +121,8 @@ struct report {
     struct report_bin bins[2][REPORT_BINS]; /* first and second half of the trials */
     struct report_quantiles latency_ms, uncertainty_ms;
     size_t n_repeated, n_repeats; /* stimuli held out and repeated, trials of them */
-    /* medians over units */
+    int n_mei_cosine, n_gain;     /* units that have one */
+    /* medians over units that have one */
     double correlation, correlation_late, bits_per_spike, field_cosine, mei_cosine, gain,
         repeat_correlation, explainable, explained;
 };
@@ -161,7 +162,8 @@ void *report_take(size_t n, size_t size);
 /* Median of those of n numbers that are finite, NAN if none is; sorts them. */
 double report_median(size_t n, double *values);
 
-/* Median over units of the double at this offset in struct report_unit. */
-double report_over_units(const struct report *report, size_t offset);
+/* Median over units of the double at this offset in struct report_unit; n: of how many,
+ * may be NULL. */
+double report_over_units(const struct report *report, size_t offset, int *n);
 
 #endif

@@ -81,14 +81,14 @@ static void card(const struct report *report, int u, int with_truth, int with_me
         picture(to, unit->mei_from == REPORT_MEI_NOW ? "MEI*" : "MEI", unit->mei,
                 report->height, report->width);
     fputs("</div>\n<dl>", to);
-    fact(to, "correlation", "%.2f", unit->correlation);
-    fact(to, "2nd half", "%.2f", unit->correlation_late);
+    fact(to, "r", "%.2f", unit->correlation);
+    fact(to, "r, 2nd half", "%.2f", unit->correlation_late);
     fact(to, "bits/spike", "%.2f", unit->bits_per_spike);
     if (with_truth)
         fact(to, "cos model", "%.2f", unit->field_cosine);
     if (with_truth && with_mei)
         fact(to, "cos MEI", "%.2f", unit->mei_cosine);
-    fact(to, "mean count", "%.3g", unit->mean_count);
+    fact(to, "mean count", "%.2f", unit->mean_count);
     fputs("</dl></div>\n", to);
 }
 

@@ -8,12 +8,15 @@
 #define BLOCK_LEAST 20
 #define BLOCK_MOST  2000
 
-/* The correlation of one unit in trials from..from+n-1. */
+/* The correlation of one unit in trials from..from+n-1; NAN where so many of other kinds
+ * came between that the block would mix what was long before with what is now. */
 static double block(const struct report *report, const struct report_trial **trials,
                     int from, int n, int u)
 {
     struct metrics_corr corr = {0};
 
+    if (trials[from + n - 1]->number - trials[from]->number > 4 * (uint64_t)n)
+        return (double)NAN;
     for (int i = from; i < from + n; i++)
         metrics_corr_add(&corr, (double)trials[i]->response[u],
                          (double)trials[i]->response[report->n_units + u]);
@@ -23,14 +26,15 @@ static double block(const struct report *report, const struct report_trial **tri
 static void curve(struct report *report, unsigned kind)
 {
     struct report_curve *curve = &report->curves[kind];
-    int n = (int)report->kinds[kind], m = 0;
-    const struct report_trial **trials = report_take((size_t)n, sizeof(*trials));
+    int n = 0;
+    const struct report_trial **trials = report_take(report->n_valid, sizeof(*trials));
     size_t n_units = (size_t)report->n_units;
     double *sorted = report_take(n_units, sizeof(double));
 
     for (size_t i = 0; i < report->n_trials; i++)
-        if (report->trials[i].response && report->trials[i].kind == kind)
-            trials[m++] = &report->trials[i];
+        if (report->trials[i].response && report->trials[i].learned &&
+            report->trials[i].kind == kind)
+            trials[n++] = &report->trials[i];
     curve->n_trials = n;
     curve->n_block = n / 8 < BLOCK_LEAST  ? BLOCK_LEAST
                      : n / 8 > BLOCK_MOST ? BLOCK_MOST

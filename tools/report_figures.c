@@ -8,12 +8,18 @@
 #define HALF 545.0
 #define Z95  1.96 /* half of a 95 % interval, in standard errors */
 
-static const char *const kind_colors[REPORT_KINDS] = {PLOT_TEAL, PLOT_GOLD, PLOT_BLUE,
-                                                      PLOT_RED};
+const char *report_kind_color(unsigned kind)
+{
+    static const char *const colors[REPORT_KINDS] = {PLOT_TEAL, PLOT_GOLD, PLOT_BLUE,
+                                                     PLOT_RED};
+
+    return colors[kind];
+}
 
 /* --- the session in time --- */
 
-#define SLOTS 140
+#define SLOTS      140 /* at most */
+#define SLOT_LEAST 6   /* trials in one, on average, that its rate is no lottery */
 
 static const char *state_color(unsigned state)
 {
@@ -73,10 +79,10 @@ static void draw_notes(const struct report *report, const struct plot *plot,
     }
 }
 
-static void draw_rates(const double *valid, const double *invalid, double slot,
+static void draw_rates(const double *valid, const double *invalid, int n, double slot,
                        const struct plot *plot)
 {
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < n; i++) {
         plot_box(plot, i * slot, 0, (i + 0.85) * slot, valid[i],
                  &(struct plot_style){PLOT_BLUE, 0, 0.85, NULL}, NULL);
         if (invalid[i] > 0)
@@ -87,25 +93,26 @@ static void draw_rates(const double *valid, const double *invalid, double slot,
 
 void report_figure_timeline(const struct report *report, FILE *to)
 {
-    double length = fmax(report->length_s, 1e-3), slot = length / SLOTS, most = 0;
+    int n = (int)fmin(fmax((double)report->n_trials / SLOT_LEAST, 20), SLOTS);
+    double length = fmax(report->length_s, 1e-3), slot = length / n, most = 0;
     double counts[2][SLOTS] = {{0}};
     struct span_axis axis = span_axis(length);
     struct plot plot = {.to = to,
                         .width = FULL,
-                        .height = 190,
-                        .left = 56,
+                        .height = 200,
+                        .left = 62,
                         .right = 12,
                         .top = 22,
-                        .bottom = 40,
+                        .bottom = 46,
                         .x = {.to = length / axis.unit_s, .label = axis.label},
                         .y = {.to = 1, .label = "trials per second"}};
 
     for (size_t i = 0; i < report->n_trials; i++) {
         int at = (int)(report->trials[i].time_s / slot);
-        at = at < 0 ? 0 : at >= SLOTS ? SLOTS - 1 : at;
+        at = at < 0 ? 0 : at >= n ? n - 1 : at;
         counts[report->trials[i].verdict != VERDICT_VALID][at] += 1 / slot;
     }
-    for (int i = 0; i < SLOTS; i++)
+    for (int i = 0; i < n; i++)
         most = fmax(most, counts[0][i] + counts[1][i]);
     plot.y.to = most > 0 ? most : 1;
     plot_axis_round(&plot.y, 3);
@@ -113,7 +120,7 @@ void report_figure_timeline(const struct report *report, FILE *to)
     plot.y.to = most * 1.3;
     plot_begin(&plot, "Trials per second and states over the session");
     plot_axes(&plot);
-    draw_rates(counts[0], counts[1], slot / axis.unit_s, &plot);
+    draw_rates(counts[0], counts[1], n, slot / axis.unit_s, &plot);
     draw_states(report, &plot, axis.unit_s, most * 1.15, most * 1.3);
     draw_notes(report, &plot, axis.unit_s, most * 1.3);
     plot_end(&plot);
@@ -138,11 +145,11 @@ static void learning_range(const struct report *report, struct plot_axis *axis)
             }
         }
     }
-    plot_axis_round(axis, 6);
+    plot_axis_round(axis, 10);
 }
 
-static void draw_curves(const struct report *report, const struct report_curve *curve,
-                        const char *color, const struct plot *plot)
+static void draw_units(const struct report *report, const struct report_curve *curve,
+                       const char *color, const struct plot *plot)
 {
     double *y = report_take((size_t)curve->n_points, sizeof(double));
 
@@ -151,48 +158,34 @@ static void draw_curves(const struct report *report, const struct report_curve *
             y[p] = curve->unit[(size_t)p * (size_t)report->n_units +
                                (size_t)report->order[i]];
         plot_line(plot, curve->n_points, curve->trial, y,
-                  &(struct plot_style){color, 1, 0.3, NULL});
+                  &(struct plot_style){color, 1, 0.28, NULL});
     }
-    plot_line(plot, curve->n_points, curve->trial, curve->median,
-              &(struct plot_style){color, 3, 1, NULL});
     free(y);
 }
 
 void report_figure_learning(const struct report *report, FILE *to)
 {
-    int n_panels = 0;
-    double width;
-    struct plot_axis y = {.label = "correlation"};
+    struct plot plot = {.to = to,
+                        .width = FULL,
+                        .height = 300,
+                        .left = 62,
+                        .right = 12,
+                        .top = 12,
+                        .bottom = 46,
+                        .x = {.label = "trial"},
+                        .y = {.label = "correlation"}};
 
+    plot.x.to = (double)report->trials[report->n_trials - 1].number + 1;
+    learning_range(report, &plot.y);
+    plot_begin(&plot, "Prequential correlation over trials, by kind of stimulus");
+    plot_axes(&plot);
     for (unsigned k = 0; k < REPORT_KINDS; k++)
-        n_panels += report->curves[k].n_points > 1;
-    if (n_panels == 0)
-        return;
-    width = (FULL - 20 * (n_panels - 1)) / n_panels;
-    learning_range(report, &y);
-    for (unsigned k = 0; k < REPORT_KINDS; k++) {
-        const struct report_curve *curve = &report->curves[k];
-        struct plot plot = {.to = to,
-                            .width = width,
-                            .height = 270,
-                            .left = 56,
-                            .right = 12,
-                            .top = 30,
-                            .bottom = 40,
-                            .x = {.label = "trial"}};
-        char text[96];
-        if (curve->n_points < 2)
-            continue;
-        plot.x.to = (double)report->trials[report->n_trials - 1].number + 1;
-        plot.y = y;
-        snprintf(text, sizeof(text), "%s: %d trials, in blocks of %d",
-                 report_kind_label(k), curve->n_trials, curve->n_block);
-        plot_begin(&plot, text);
-        plot_axes(&plot);
-        draw_curves(report, curve, kind_colors[k], &plot);
-        plot_text(&plot, 0, y.to, 0, -12, "start", kind_colors[k], text);
-        plot_end(&plot);
-    }
+        draw_units(report, &report->curves[k], report_kind_color(k), &plot);
+    for (unsigned k = 0; k < REPORT_KINDS; k++)
+        plot_line(&plot, report->curves[k].n_points, report->curves[k].trial,
+                  report->curves[k].median,
+                  &(struct plot_style){report_kind_color(k), 3.2, 1, NULL});
+    plot_end(&plot);
 }
 
 /* --- predicted against observed --- */
@@ -225,10 +218,10 @@ void report_figure_calibration(const struct report *report, FILE *to)
     struct plot plot = {.to = to,
                         .width = HALF,
                         .height = 380,
-                        .left = 64,
+                        .left = 72,
                         .right = 12,
                         .top = 14,
-                        .bottom = 42};
+                        .bottom = 46};
 
     for (int half = 0; half < 2; half++) {
         for (int b = 0; b < REPORT_BINS; b++) {
@@ -283,7 +276,7 @@ static void draw_mean(const struct plot *plot, const struct report_mean *mean, d
 void report_figure_mei(const struct report *report, FILE *to)
 {
     struct plot plot = {
-        .to = to, .width = HALF, .left = 64, .right = 56, .top = 14, .bottom = 42};
+        .to = to, .width = HALF, .left = 72, .right = 62, .top = 14, .bottom = 46};
     double most = 0;
     int n = 0, row = 0;
 
@@ -297,7 +290,7 @@ void report_figure_mei(const struct report *report, FILE *to)
     }
     if (n == 0)
         return;
-    plot.height = fmax(56 + 27.0 * n, 160);
+    plot.height = fmax(60 + 27.0 * n, 160);
     plot.x = (struct plot_axis){0, most > 0 ? most : 1, 0, "mean observed count", 0};
     plot_axis_round(&plot.x, 6);
     plot.y = (struct plot_axis){n, 0, 0, NULL, 1};
@@ -331,10 +324,10 @@ void report_figure_repeats(const struct report *report, FILE *to)
     struct plot plot = {.to = to,
                         .width = HALF,
                         .height = 340,
-                        .left = 56,
+                        .left = 62,
                         .right = 14,
                         .top = 14,
-                        .bottom = 42,
+                        .bottom = 46,
                         .x = {.to = 1, .label = "explainable fraction of variance"},
                         .y = {.to = 1, .label = "correlation with the repeat average"}};
 
@@ -359,14 +352,17 @@ void report_figure_repeats(const struct report *report, FILE *to)
 
 #define TIME_BINS 44
 
-static void mark(const struct plot *plot, double value, const char *name, double dy)
+static void mark(const struct plot *plot, double value, const char *name,
+                 const char *anchor)
 {
-    char text[64];
+    char text[64], time[32];
 
-    snprintf(text, sizeof(text), "%s %.3g ms", name, value);
+    report_time(time, sizeof(time), value);
+    snprintf(text, sizeof(text), "%s %s", name, time);
     plot_segment(plot, value, 0, value, plot->y.to,
                  &(struct plot_style){PLOT_RED, 1.4, 1, "4 3"});
-    plot_text(plot, value, plot->y.to, 5, dy, "start", PLOT_RED, text);
+    plot_text(plot, value, plot->y.to, anchor[0] == 'e' ? -5 : 5, 11, anchor, PLOT_RED,
+              text);
 }
 
 void report_figure_times(const struct report_quantiles *times, const char *label,
@@ -376,14 +372,12 @@ void report_figure_times(const struct report_quantiles *times, const char *label
     struct plot plot = {.to = to,
                         .width = HALF,
                         .height = 250,
-                        .left = 60,
-                        .right = 60,
+                        .left = 62,
+                        .right = 12,
                         .top = 14,
-                        .bottom = 42};
+                        .bottom = 46};
     double least, step;
 
-    if (times->n == 0)
-        return;
     least = fmax(times->sorted[0], 1e-6);
     plot.x = (struct plot_axis){least / 1.3, fmax(times->most, least) * 1.3, 1, label, 0};
     step = log(plot.x.to / plot.x.from) / TIME_BINS;
@@ -392,7 +386,7 @@ void report_figure_times(const struct report_quantiles *times, const char *label
         bin = bin >= TIME_BINS ? TIME_BINS - 1 : bin;
         most = ++counts[bin] > most ? counts[bin] : most;
     }
-    plot.y = (struct plot_axis){0, (double)most, 0, "trials", 0};
+    plot.y = (struct plot_axis){0, 1.15 * (double)most, 0, "trials", 0};
     plot_axis_round(&plot.y, 5);
     plot_begin(&plot, label);
     plot_axes(&plot);
@@ -401,8 +395,7 @@ void report_figure_times(const struct report_quantiles *times, const char *label
             plot_box(&plot, plot.x.from * exp(b * step), 0,
                      plot.x.from * exp((b + 0.9) * step), (double)counts[b],
                      &(struct plot_style){PLOT_BLUE, 0, 0.8, NULL}, NULL);
-    mark(&plot, times->p50, "p50", 10);
-    if (times->p99 > times->p50)
-        mark(&plot, times->p99, "p99", 26);
+    mark(&plot, times->p50, "p50", "end");
+    mark(&plot, times->p99, "p99", "start");
     plot_end(&plot);
 }

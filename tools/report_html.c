@@ -7,67 +7,6 @@
 #include "plot.h"
 #include "report_page.h"
 
-static const char style[] =
-    "@page{size:A4;margin:14mm}\n"
-    "*{box-sizing:border-box}\n"
-    "body{font:15px/1.5 'Helvetica Neue',Helvetica,Arial,'Liberation Sans',sans-serif;"
-    "color:#1f2933;background:#fff;max-width:1180px;margin:0 auto;padding:36px 30px;"
-    "font-variant-numeric:tabular-nums;-webkit-print-color-adjust:exact;"
-    "print-color-adjust:exact}\n"
-    "h1{font-size:30px;line-height:1.2;margin:0;font-weight:600}\n"
-    "h2{font-size:19px;font-weight:600;margin:44px 0 4px;padding-top:14px;"
-    "border-top:1px solid #cbd2d9;break-after:avoid}\n"
-    "h3{font-size:13px;font-weight:600;margin:0 0 6px}\n"
-    "p{margin:0 0 10px;max-width:78ch}\n"
-    "p.says{color:#52606d;font-size:13.5px;margin-bottom:12px}\n"
-    "p.lead{font-size:17px;margin:14px 0 22px}\n"
-    "p.sub{color:#52606d;margin:6px 0 0;max-width:none}\n"
-    "svg,img{max-width:100%;height:auto}\n"
-    "svg{display:block}\n"
-    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(158px,1fr));"
-    "gap:1px;background:#cbd2d9;border:1px solid #cbd2d9}\n"
-    ".tile{background:#fff;padding:13px 15px}\n"
-    ".tile b{display:block;font-size:26px;line-height:1.2;font-weight:600}\n"
-    ".tile span{display:block;font-size:12.5px;color:#52606d;line-height:1.35}\n"
-    ".two{display:grid;grid-template-columns:1fr 1fr;gap:30px;align-items:start}\n"
-    ".row{display:flex;gap:20px}\n"
-    ".row svg{min-width:0;flex:1 1 0}\n"
-    ".fig{break-inside:avoid}\n"
-    "table{border-collapse:collapse;width:100%;font-size:13.5px}\n"
-    "th,td{text-align:left;padding:4px 12px 4px 0;border-bottom:1px solid #e4e7eb;"
-    "vertical-align:top}\n"
-    "th{font-weight:600;color:#52606d}\n"
-    "td.n,th.n{text-align:right;white-space:nowrap}\n"
-    "td.wide{width:45%}\n"
-    ".bar{display:block;height:11px;margin-top:5px;background:#2368a2;min-width:1px}\n"
-    ".bar.bad{background:#ba2525}\n"
-    ".key{display:inline-block;width:11px;height:11px;margin:0 5px 0 0}\n"
-    ".keys{font-size:12.5px;color:#52606d;margin:0 0 6px}\n"
-    ".keys span{white-space:nowrap;margin-right:16px}\n"
-    ".keys span.key{margin-right:5px}\n"
-    ".cards{display:grid;grid-template-columns:repeat(3,1fr);gap:12px}\n"
-    ".card{border:1px solid #e4e7eb;padding:11px 13px;break-inside:avoid}\n"
-    ".pics{display:flex;gap:9px}\n"
-    ".pic{flex:0 1 104px;text-align:center}\n"
-    ".pic img,.none{display:block;width:100%;image-rendering:pixelated}\n"
-    ".none{aspect-ratio:1;border:1px dashed #cbd2d9;color:#9aa5b1;font-size:12px;"
-    "padding-top:38%}\n"
-    ".pic small{color:#52606d;font-size:12px}\n"
-    "dl{display:grid;grid-template-columns:repeat(3,auto);gap:2px 12px;margin:8px 0 0;"
-    "font-size:12.5px}\n"
-    "dl div{display:flex;justify-content:space-between;gap:6px}\n"
-    "dt{color:#52606d}\ndd{margin:0;font-weight:600}\n"
-    "pre{font:12px/1.5 'DejaVu Sans Mono',Menlo,Consolas,monospace;columns:3;"
-    "column-gap:30px;background:#f5f7fa;padding:14px 16px;white-space:pre-wrap;"
-    "overflow-wrap:anywhere}\n"
-    "code{font:12.5px 'DejaVu Sans Mono',Menlo,Consolas,monospace;overflow-wrap:"
-    "anywhere}\n"
-    "@media print{body{padding:0;font-size:12.5px;max-width:none}h2{margin-top:26px}"
-    "pre{font-size:9.5px}.tile b{font-size:21px}.card{padding:8px}"
-    "dl{grid-template-columns:repeat(2,auto);font-size:10.5px}}\n"
-    "@media (max-width:800px){.two,.cards{grid-template-columns:1fr}.row{display:block}"
-    "pre{columns:1}}\n";
-
 void report_text(FILE *to, const char *text)
 {
     plot_escape(to, text ? text : "\u2013");
@@ -75,11 +14,27 @@ void report_text(FILE *to, const char *text)
 
 void report_number(FILE *to, const char *format, double value)
 {
-    char text[64] = "\u2013";
+    char text[64];
 
-    if (isfinite(value))
-        snprintf(text, sizeof(text), format, value);
-    fputs(text, to);
+    if (!isfinite(value)) {
+        fputs("\u2013", to);
+        return;
+    }
+    snprintf(text, sizeof(text), format, value);
+    if (text[0] != '-')
+        fputs(text, to);
+    else if (strspn(text, "-0.") == strlen(text)) /* rounded to zero */
+        fputs(text + 1, to);
+    else
+        fprintf(to, "\u2212%s", text + 1);
+}
+
+void report_time(char *text, size_t size, double ms)
+{
+    if (ms < 0.9995)
+        snprintf(text, size, "%.3g \u00b5s", ms * 1e3);
+    else
+        snprintf(text, size, "%.3g ms", ms);
 }
 
 const char *report_kind_label(unsigned kind)
@@ -139,7 +94,7 @@ static void head(const struct report *report, FILE *to)
           to);
     report_text(to, name ? name : "session");
     fprintf(to, " \u2013 Evoke report</title>\n<style>\n%s</style>\n</head>\n<body>\n",
-            style);
+            report_style);
     fputs("<h1>", to);
     report_text(to, name ? name : "session");
     fputs("</h1>\n<p class=\"sub\">", to);
@@ -194,6 +149,17 @@ static void tile(FILE *to, const char *format, double value, const char *label)
     fprintf(to, "</b><span>%s</span></div>\n", label);
 }
 
+/* A median over some of the units, and how many. */
+static void tile_of(FILE *to, const char *format, double value, const char *label,
+                    int n_units)
+{
+    char text[128];
+
+    snprintf(text, sizeof(text), "%s, median of %d unit%s", label, n_units,
+             n_units == 1 ? "" : "s");
+    tile(to, format, value, text);
+}
+
 static void tiles(const struct report *report, FILE *to)
 {
     fputs("<div class=\"tiles\">\n", to);
@@ -203,18 +169,21 @@ static void tiles(const struct report *report, FILE *to)
     tile(to, "%.2f", report->correlation_late, "the same, second half of the trials");
     tile(to, "%.2f", report->bits_per_spike, "bits/spike, prequential, median");
     if (isfinite(report->mei_cosine))
-        tile(to, "%.2f", report->mei_cosine, "cosine of MEI and true filter, median");
+        tile_of(to, "%.2f", report->mei_cosine, "cosine of MEI and true filter",
+                report->n_mei_cosine);
     if (isfinite(report->gain))
-        tile(to, "\u00d7 %.1f", report->gain,
-             "response to own MEI over random stimuli, median");
+        tile_of(to, "\u00d7 %.1f", report->gain,
+                "response to own MEI over random stimuli", report->n_gain);
     if (isfinite(report->repeat_correlation))
         tile(to, "%.2f", report->repeat_correlation,
              "correlation with the repeat average, median");
     if (report->latency_ms.n) {
-        char label[96];
-        snprintf(label, sizeof(label), "latency p50; p99 %.3g ms",
-                 report->latency_ms.p99);
-        tile(to, "%.3g ms", report->latency_ms.p50, label);
+        char p50[32], p99[32];
+        report_time(p50, sizeof(p50), report->latency_ms.p50);
+        report_time(p99, sizeof(p99), report->latency_ms.p99);
+        fprintf(to,
+                "<div class=\"tile\"><b>%s</b><span>latency p50; p99 %s</span></div>\n",
+                p50, p99);
     }
     fputs("</div>\n", to);
 }
@@ -286,20 +255,35 @@ static void trials(const struct report *report, FILE *to)
     fputs("</div>\n", to);
 }
 
+int report_has_curve(const struct report *report)
+{
+    for (unsigned k = 0; k < REPORT_KINDS; k++)
+        if (report->curves[k].n_points > 1)
+            return 1;
+    return 0;
+}
+
 static void learning(const struct report *report, FILE *to)
 {
-    int n = 0;
+    char name[96];
 
-    for (unsigned k = 0; k < REPORT_KINDS; k++)
-        n += report->curves[k].n_points > 1;
-    if (n == 0)
+    if (!report_has_curve(report))
         return;
-    section(to, "Learning",
-            "Correlation of the prediction made before each trial was learned with the "
-            "count then observed, in sliding blocks of trials: thin lines are units, the "
-            "thick line their median. Kinds of stimuli are apart because a correlation "
-            "depends on how much the stimuli vary.");
-    fputs("<div class=\"row fig\">\n", to);
+    section(
+        to, "Learning",
+        "Correlation of the prediction made before each trial was learned with the "
+        "count then observed, in sliding blocks of trials of one kind: thin lines are "
+        "units, thick ones their median. Kinds are apart because a correlation "
+        "depends on how much the stimuli vary.");
+    fputs("<p class=\"keys\">", to);
+    for (unsigned k = 0; k < REPORT_KINDS; k++) {
+        if (report->curves[k].n_points < 2)
+            continue;
+        snprintf(name, sizeof(name), "%s, in blocks of %d", report_kind_label(k),
+                 report->curves[k].n_block);
+        key(to, report_kind_color(k), name);
+    }
+    fputs("</p>\n<div class=\"fig\">\n", to);
     report_figure_learning(report, to);
     fputs("</div>\n", to);
 }
@@ -314,14 +298,26 @@ static void units(const struct report *report, FILE *to)
         to, "Units",
         "For each unit the true filter (where the rig is simulated and told it), the "
         "model\u2019s linear receptive field and the most exciting input, each on its "
-        "own grey scale with 0 at mid-grey; cos is the cosine with the true filter, "
-        "correlation and bits/spike are prequential.");
-    fprintf(to, "<p class=\"says\">%s%d of %d units, best correlation first%s.",
-            shown < report->n_units ? "The best " : "", shown, report->n_units,
-            shown < report->n_units ? "; report.json has all" : "");
-    fputs(" MEI: the last one made in the session; MEI*: made from the final model "
-          "for this report.</p>\n",
-          to);
+        "own grey scale with 0 at mid-grey; r is the prequential correlation, "
+        "bits/spike is prequential too, cos the cosine with the true filter.");
+    if (shown < report->n_units)
+        fprintf(to,
+                "<p class=\"says\">The %d of %d units with the best correlation; "
+                "report.json has all.",
+                shown, report->n_units);
+    else
+        fputs("<p class=\"says\">All units, best correlation first.", to);
+    if (report->n_frames > 1)
+        fputs(report->height == 1
+                  ? " Time runs down, from the oldest frame of a field to "
+                    "the newest."
+                  : " Of a field\u2019s frames the strongest is shown.",
+              to);
+    else
+        fputs(" MEI: the last one made in the session; MEI*: made from the final model "
+              "for this report.",
+              to);
+    fputs("</p>\n", to);
     report_cards(report, to);
 }
 
@@ -332,7 +328,7 @@ static void predictions(const struct report *report, FILE *to)
     fputs("<div class=\"two\">\n<div class=\"fig\">\n", to);
     section(to, "Predicted and observed counts",
             "Mean observed count where so much was predicted, all units together, with "
-            "95 % intervals; a calibrated model lies on the dashed line.");
+            "95\u00a0% intervals; a calibrated model lies on the dashed line.");
     fputs("<p class=\"keys\">", to);
     key(to, "#9aa5b1", "first half of the trials");
     key(to, PLOT_BLUE, "second half");
@@ -341,9 +337,10 @@ static void predictions(const struct report *report, FILE *to)
     fputs("</div>\n", to);
     if (report_has_gain(report)) {
         fputs("<div class=\"fig\">\n", to);
-        section(to, "MEIs against random stimuli",
-                "Mean count of each unit when its own MEI was shown and when a random "
-                "stimulus was shown between MEIs, with 95 % intervals and their ratio.");
+        section(
+            to, "MEIs against random stimuli",
+            "Mean count of each unit when its own MEI was shown and when a random "
+            "stimulus was shown between MEIs, with 95\u00a0% intervals and their ratio.");
         fputs("<p class=\"keys\">", to);
         key(to, PLOT_RED, "own MEI");
         key(to, "#9aa5b1", "random stimuli");
@@ -445,6 +442,21 @@ static void ingest(const struct report *report, FILE *to)
     fputs("</table>\n", to);
 }
 
+static void uncertainty(const struct report *report, FILE *to)
+{
+    if (report->uncertainty_ms.n == 0)
+        return;
+    fputs("<div class=\"fig\">\n<h3>Clock uncertainty</h3>\n", to);
+    if (report->uncertainty_ms.most > 0)
+        report_figure_times(&report->uncertainty_ms, "uncertainty, ms", to);
+    else
+        fprintf(to,
+                "<p>None in all %" PRIu64 " trials: each window was placed in the "
+                "recorder\u2019s own clock.</p>\n",
+                report->uncertainty_ms.n);
+    fputs("</div>\n", to);
+}
+
 static void timing(const struct report *report, FILE *to)
 {
     section(
@@ -459,11 +471,7 @@ static void timing(const struct report *report, FILE *to)
         report_figure_times(&report->latency_ms, "latency, ms", to);
         fputs("</div>\n", to);
     }
-    if (report->uncertainty_ms.n) {
-        fputs("<div class=\"fig\">\n<h3>Clock uncertainty</h3>\n", to);
-        report_figure_times(&report->uncertainty_ms, "uncertainty, ms", to);
-        fputs("</div>\n", to);
-    }
+    uncertainty(report, to);
     display(report, to);
     ingest(report, to);
     fputs("</div>\n", to);

@@ -149,7 +149,9 @@ static json_t *scores(const struct report *report)
     json_object_set_new(object, "bits_per_spike", number(report->bits_per_spike));
     json_object_set_new(object, "field_truth_cosine", number(report->field_cosine));
     json_object_set_new(object, "mei_truth_cosine", number(report->mei_cosine));
+    json_object_set_new(object, "mei_truth_units", json_integer(report->n_mei_cosine));
     json_object_set_new(object, "mei_gain", number(report->gain));
+    json_object_set_new(object, "mei_gain_units", json_integer(report->n_gain));
     json_object_set_new(object, "repeat_correlation", number(report->repeat_correlation));
     json_object_set_new(object, "explainable_variance", number(report->explainable));
     json_object_set_new(object, "explained_of_explainable", number(report->explained));
@@ -167,6 +169,7 @@ static json_t *curves(const struct report *report)
             json_decref(one);
             continue;
         }
+        json_object_set_new(one, "trials", json_integer(curve->n_trials));
         json_object_set_new(one, "trials_in_block", json_integer(curve->n_block));
         json_object_set_new(one, "last_trial", numbers(curve->n_points, curve->trial));
         json_object_set_new(one, "median", numbers(curve->n_points, curve->median));

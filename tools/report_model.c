@@ -71,7 +71,7 @@ void report_model(struct report *report, struct session *session)
         unit->mei_cosine = cosine(n, unit->truth, unit->mei);
     }
     report->field_cosine =
-        report_over_units(report, offsetof(struct report_unit, field_cosine));
-    report->mei_cosine =
-        report_over_units(report, offsetof(struct report_unit, mei_cosine));
+        report_over_units(report, offsetof(struct report_unit, field_cosine), NULL);
+    report->mei_cosine = report_over_units(
+        report, offsetof(struct report_unit, mei_cosine), &report->n_mei_cosine);
 }

@@ -2,13 +2,14 @@
  * report_page.h: the parts of the page that are pictures.
  *
  * Flow:   report -> HTML with inline SVG and PNG, written to the page at once.
- * Errors: a picture without data writes nothing; the page asks report_has_...() first
- *         where it would otherwise head an empty section.
+ * Errors: none; where there is nothing to draw the page asks report_has_...() first.
  */
 #ifndef EVOKE_REPORT_PAGE_H
 #define EVOKE_REPORT_PAGE_H
 
 #include "report.h"
+
+extern const char report_style[];
 
 void report_figure_timeline(const struct report *report, FILE *to);
 void report_figure_learning(const struct report *report, FILE *to);
@@ -21,6 +22,9 @@ void report_figure_repeats(const struct report *report, FILE *to);
 /* The units one by one: truth, field and MEI as pictures, with their numbers. */
 void report_cards(const struct report *report, FILE *to);
 
+/* Did trials of any kind suffice for a curve? */
+int report_has_curve(const struct report *report);
+
 /* Did any unit see its own MEI, and stimuli to compare with? */
 int report_has_gain(const struct report *report);
 
@@ -29,6 +33,10 @@ void report_number(FILE *to, const char *format, double value);
 
 /* Name of a policy's trials, for people. */
 const char *report_kind_label(unsigned kind);
+const char *report_kind_color(unsigned kind);
+
+/* A time in ms with its unit, as short as it may be. */
+void report_time(char *text, size_t size, double ms);
 
 /* Text with what HTML does not take as it is replaced. */
 void report_text(FILE *to, const char *text);

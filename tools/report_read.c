@@ -140,7 +140,6 @@ static int take_trial(struct report *report, const struct event *ev, double time
         .verdict = ev->trial.verdict < VERDICT_END ? ev->trial.verdict : VERDICT_END,
         .kind = ev->trial.kind,
         .unit = ev->trial.unit,
-        .attempt = ev->trial.attempt,
         .learned = ev->trial.learned,
     };
 

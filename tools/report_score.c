@@ -44,10 +44,10 @@ static void score_unit(struct report *report, int u)
 
     for (size_t i = 0; i < report->n_trials; i++) {
         const float *response = report->trials[i].response;
-        if (!response)
+        if (!response || !report->trials[i].learned)
             continue;
         metrics_running_add(&all, response[report->n_units + u], response[u]);
-        if (seen++ >= report->n_valid / 2)
+        if (seen++ >= report->n_learned / 2)
             metrics_running_add(&late, response[report->n_units + u], response[u]);
     }
     unit->n = (uint64_t)all.corr.n;
@@ -294,15 +294,20 @@ static void rank(struct report *report)
     free(ranked);
 }
 
-double report_over_units(const struct report *report, size_t offset)
+double report_over_units(const struct report *report, size_t offset, int *n)
 {
-    size_t n = (size_t)report->n_units;
-    double *values = report_take(n, sizeof(double)), median;
+    size_t n_units = (size_t)report->n_units;
+    double *values = report_take(n_units, sizeof(double)), median;
+    int known = 0;
 
-    for (size_t u = 0; u < n; u++)
+    for (size_t u = 0; u < n_units; u++) {
         memcpy(&values[u], (const char *)&report->units[u] + offset, sizeof(double));
-    median = report_median(n, values);
+        known += isfinite(values[u]) != 0;
+    }
+    median = report_median(n_units, values);
     free(values);
+    if (n)
+        *n = known;
     return median;
 }
 
@@ -317,13 +322,14 @@ void report_score(struct report *report)
     score_times(report);
     rank(report);
 #define OVER_UNITS(field)                                                                \
-    report->field = report_over_units(report, offsetof(struct report_unit, field))
+    report->field = report_over_units(report, offsetof(struct report_unit, field), NULL)
     OVER_UNITS(correlation);
     OVER_UNITS(correlation_late);
     OVER_UNITS(bits_per_spike);
-    OVER_UNITS(gain);
     OVER_UNITS(repeat_correlation);
     OVER_UNITS(explainable);
     OVER_UNITS(explained);
 #undef OVER_UNITS
+    report->gain =
+        report_over_units(report, offsetof(struct report_unit, gain), &report->n_gain);
 }

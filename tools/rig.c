@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "protocol/clock.h"
-#include "protocol/wire.h"
+#include "protocol/memory.h"
 #include "stimulus/space.h"
 #include "tools/animal.h"
 
@@ -47,9 +47,9 @@ struct rig {
 
 static void *zeros(size_t n, size_t size)
 {
-    void *mem = aligned_alloc(64, (n * size + 63) / 64 * 64);
+    void *mem = memory_open(n * size);
     CHECK(mem != NULL);
-    return memset(mem, 0, n * size);
+    return mem;
 }
 
 struct rig *rig_open(const struct conf *conf, uint32_t epoch, int64_t now_ns)

@@ -20,6 +20,7 @@ int tool_replay(int argc, char **argv);
 int tool_report(int argc, char **argv);
 int tool_mei(int argc, char **argv);
 int tool_model(int argc, char **argv);
+int tool_bench(int argc, char **argv);
 
 /* Is there --help or -h among the arguments? Then prints help and returns 1. */
 int tool_usage(int argc, char **argv, const char *help);

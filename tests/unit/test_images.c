@@ -438,6 +438,9 @@ static void npy_pictures_are_read_in_order_of_name(void **state)
             assert_true(x[k] == (which == 0 ? (float)bytes[k / 3][k % 3]
                                             : frames[which - 1][k / 3][k % 3]));
         n_seen[which]++;
+        struct random random;
+        random_init(&random, seed, i);
+        assert_int_equal(random_below(&random, 3), which);
     }
     for (int k = 0; k < 3; k++) /* mean 1000, sd 26 */
         assert_in_range(n_seen[k], 860, 1140);

@@ -40,22 +40,23 @@ static double dot(const float *a, const float *b)
     return sum;
 }
 
+static const struct model_conf model_conf = {.kind = MODEL_GLM,
+                                             .front = FRONT_PIXELS,
+                                             .n_units = N_UNITS,
+                                             .n_frames = 1,
+                                             .height = HEIGHT,
+                                             .width = WIDTH,
+                                             .memory_bytes = 1 << 28,
+                                             .prior_sd = 2,
+                                             .smooth_px = 1,
+                                             .bias_sd = 2,
+                                             .forgetting = 1};
+
 /* A GLM that has seen some trials of smooth filters. */
 static int open_all(void **state)
 {
     (void)state;
     char text[200];
-    const struct model_conf model_conf = {.kind = MODEL_GLM,
-                                          .front = FRONT_PIXELS,
-                                          .n_units = N_UNITS,
-                                          .n_frames = 1,
-                                          .height = HEIGHT,
-                                          .width = WIDTH,
-                                          .memory_bytes = 1 << 28,
-                                          .prior_sd = 2,
-                                          .smooth_px = 1,
-                                          .bias_sd = 2,
-                                          .forgetting = 1};
     if (images_open(&images, IMAGES_MIXED, NULL, HEIGHT, WIDTH, text, sizeof text) != 0 ||
         model_check(&model_conf))
         return -1;
@@ -186,11 +187,12 @@ static void the_value_is_that_of_the_pixels_shown(void **state)
         float x[N];
         struct event result = run(JOB_MEI, of_seed, 10, NULL, NULL, pixels);
         space_decode(pixels, N, x);
-        const void *focused = snapshot_focus(snapshot, scratch);
+        const void *focused = snapshot_focus(snapshot, 3, scratch);
         assert_true(result.result.value == snapshot_rate(focused, scratch, x, NULL));
         result = run(JOB_INFOMAX, of_seed, 10, NULL, NULL, pixels);
         space_decode(pixels, N, x);
-        assert_true(result.result.value == snapshot_info(snapshot, scratch, x, NULL));
+        focused = snapshot_focus(snapshot, 0, scratch);
+        assert_true(result.result.value == snapshot_info(focused, scratch, x, NULL));
     }
     free(scratch);
 }
@@ -252,7 +254,7 @@ static void an_mei_is_the_field_of_the_unit(void **state)
         model_snapshot(model, &unit, 1, snapshot);
         run(JOB_MEI, 4, 30, NULL, NULL, pixels);
         space_decode(pixels, N, x);
-        snapshot_field(snapshot_focus(snapshot, scratch), scratch, field);
+        snapshot_field(snapshot_focus(snapshot, 3, scratch), scratch, field);
         space_project(&conf.space, field);
         assert_near(dot(x, field) / sqrt(dot(x, x) * dot(field, field)), 1, 2e-3);
         assert_true(dot(x, filters[unit]) /
@@ -261,6 +263,61 @@ static void an_mei_is_the_field_of_the_unit(void **state)
     }
     const uint32_t units[] = {1, 0, 2};
     model_snapshot(model, units, N_UNITS, all);
+    free(scratch);
+}
+
+static void gradients_of_focused_snapshots_match_differences(void **state)
+{
+    (void)state;
+    void *scratch = aligned_alloc(64, (snapshot_work_size(snapshot) + 63) / 64 * 64);
+    const void *focused = snapshot_focus(snapshot, 1, scratch);
+    struct random random;
+    random_init(&random, seed, 2);
+    for (int k = 0; k < 6; k++) {
+        float x[N], grad[N], way[N];
+        double (*value)(const void *, void *, const float *, float *) =
+            k % 2 ? snapshot_rate : snapshot_info;
+        for (int i = 0; i < N; i++) {
+            x[i] = (float)random_normal(&random);
+            way[i] = (float)random_normal(&random);
+        }
+        space_project(&conf.space, x);
+        value(focused, scratch, x, grad);
+        double slope = dot(grad, way), h = 1e-3, ends[2];
+        for (int side = 0; side < 2; side++) {
+            float at[N];
+            for (int i = 0; i < N; i++)
+                at[i] = x[i] + (float)(side ? h : -h) * way[i];
+            ends[side] = value(focused, scratch, at, NULL);
+        }
+        assert_near((ends[1] - ends[0]) / (2 * h), slope, 2e-3 * (fabs(slope) + ends[0]));
+    }
+    free(scratch);
+}
+
+/* Before any trial no place is known: the focused snapshot answers as the other does. */
+static void without_a_place_focus_changes_nothing(void **state)
+{
+    (void)state;
+    struct model *fresh = model_init(
+        aligned_alloc(64, (model_size(&model_conf) + 63) / 64 * 64), &model_conf);
+    void *none = aligned_alloc(64, (model_snapshot_size(&model_conf) + 63) / 64 * 64);
+    void *scratch = aligned_alloc(64, (snapshot_work_size(snapshot) + 63) / 64 * 64);
+    const uint32_t units[] = {1, 0, 2};
+    float x[N], raw_grad[N], grad[N];
+    struct random random;
+    random_init(&random, seed, 3);
+    model_snapshot(fresh, units, N_UNITS, none);
+    for (int i = 0; i < N; i++)
+        x[i] = (float)random_normal(&random);
+    double raw_info = snapshot_info(none, scratch, x, raw_grad);
+    const void *focused = snapshot_focus(none, 2, scratch);
+    assert_true(snapshot_info(focused, scratch, x, grad) == raw_info);
+    assert_memory_equal(grad, raw_grad, sizeof grad);
+    assert_true(snapshot_rate(focused, scratch, x, NULL) ==
+                snapshot_rate(none, scratch, x, NULL));
+    free(fresh);
+    free(none);
     free(scratch);
 }
 
@@ -304,6 +361,8 @@ int main(void)
         cmocka_unit_test(a_job_cut_short_repeats_bit_for_bit),
         cmocka_unit_test(more_steps_are_never_worse),
         cmocka_unit_test(an_mei_is_the_field_of_the_unit),
+        cmocka_unit_test(gradients_of_focused_snapshots_match_differences),
+        cmocka_unit_test(without_a_place_focus_changes_nothing),
         cmocka_unit_test(the_ascent_tells_more_than_the_best_of_many_images),
         cmocka_unit_test(the_seed_decides_the_image),
     };

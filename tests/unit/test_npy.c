@@ -87,10 +87,9 @@ static void what_is_wrong_has_a_reason(void **state)
         "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (2,",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), 'more': 1}",
-        "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387905, 4), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775809, 2), }",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904,), }",
-        "{'descr': '<f4', 'fortran_order': False, 'shape': "
-        "(99999999999999999999999999,), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,2), }",
     };
     for (size_t i = 0; i < sizeof dicts / sizeof *dicts; i++) {

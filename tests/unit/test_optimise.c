@@ -339,6 +339,7 @@ static void it_settles_by_itself(void **state)
     random_init(&random, seed, 8);
     struct space space = {16, 16, 0, 0.2f, -1, 1};
     struct optimise_conf conf = {.step = 1, .blur_px = 1, .settle = 1e-3};
+    int n_spared = 0;
     optimise_objective *objectives[] = {ln_rate, energy, nearness, normalised};
     for (int k = 0; k < 4; k++) {
         struct hill hill = {256, 2, w};
@@ -352,7 +353,15 @@ static void it_settles_by_itself(void **state)
         int n_steps = optimise_steps(opt);
         assert_int_equal(optimise_step(opt), 0);
         assert_int_equal(optimise_steps(opt), n_steps);
+
+        struct optimise_conf on = conf;
+        on.settle = 0;
+        opt = optimise_init(mem, &space, &on, objectives[k], &hill, x);
+        while (optimise_step(opt))
+            assert_true(optimise_steps(opt) < 1000);
+        n_spared += optimise_steps(opt) - n_steps;
     }
+    assert_true(n_spared > 10);
 }
 
 static void nan_is_never_the_best(void **state)

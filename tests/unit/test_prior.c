@@ -10,27 +10,30 @@
 
 #include "models/prior.h"
 
-static int n_px(const struct prior *prior)
-{
-    return prior->n_frames * prior->height * prior->width;
-}
+struct basis {
+    int n_px, n_modes;
+    float *a; /* (n_modes, n_px) */
+};
 
-static float *make_basis(const struct prior *prior)
+static struct basis make_basis(const struct prior *prior)
 {
-    size_t n = (size_t)prior_modes(prior) * (size_t)n_px(prior);
-    float *a = malloc((n + 1) * sizeof *a);
-    a[n] = 77.0F;
-    prior_basis(prior, a);
-    assert_true(a[n] == 77.0F);
-    return a;
+    struct basis basis = {.n_px = prior->n_frames * prior->height * prior->width,
+                          .n_modes = prior_modes(prior)};
+    size_t n = (size_t)basis.n_modes * (size_t)basis.n_px;
+    basis.a = malloc((n + 1) * sizeof *basis.a);
+    basis.a[n] = 77.0F;
+    prior_basis(prior, basis.a);
+    assert_true(basis.a[n] == 77.0F);
+    return basis;
 }
 
 /* Element of A^T A. */
-static double covariance(const struct prior *prior, const float *a, int i, int j)
+static double covariance(const struct basis *basis, int i, int j)
 {
     double sum = 0.0;
-    for (int m = 0; m < prior_modes(prior); m++)
-        sum += (double)a[m * n_px(prior) + i] * (double)a[m * n_px(prior) + j];
+    for (int m = 0; m < basis->n_modes; m++)
+        sum +=
+            (double)basis->a[m * basis->n_px + i] * (double)basis->a[m * basis->n_px + j];
     return sum;
 }
 
@@ -39,12 +42,12 @@ static void without_smoothing_it_is_white(void **state)
     (void)state;
     struct prior prior = {2, 3, 4, 0.0, 0.0, 2.0};
     assert_int_equal(prior_modes(&prior), 24);
-    float *a = make_basis(&prior);
+    struct basis basis = make_basis(&prior);
     for (int i = 0; i < 24; i++)
         for (int j = 0; j < 24; j++)
-            assert_true(fabs(covariance(&prior, a, i, j) - (i == j ? 4.0 / 24.0 : 0.0)) <
+            assert_true(fabs(covariance(&basis, i, j) - (i == j ? 4.0 / 24.0 : 0.0)) <
                         1e-6);
-    free(a);
+    free(basis.a);
 }
 
 static void its_trace_is_the_variance_asked_for(void **state)
@@ -57,14 +60,14 @@ static void its_trace_is_the_variance_asked_for(void **state)
     };
     for (size_t k = 0; k < sizeof priors / sizeof *priors; k++) {
         const struct prior *prior = &priors[k];
-        float *a = make_basis(prior);
+        struct basis basis = make_basis(prior);
         double trace = 0.0;
-        for (int i = 0; i < n_px(prior); i++)
-            trace += covariance(prior, a, i, i);
-        print_message("%d modes of %d\n", prior_modes(prior), n_px(prior));
+        for (int i = 0; i < basis.n_px; i++)
+            trace += covariance(&basis, i, i);
+        print_message("%d modes of %d\n", basis.n_modes, basis.n_px);
         assert_true(fabs(trace - prior->prior_sd * prior->prior_sd) < 1e-5 * trace);
-        assert_true(prior_modes(prior) < n_px(prior));
-        free(a);
+        assert_true(basis.n_modes < basis.n_px);
+        free(basis.a);
     }
 }
 
@@ -73,22 +76,21 @@ static void its_correlation_is_gaussian(void **state)
 {
     (void)state;
     struct prior prior = {16, 24, 24, 1.7, 2.2, 1.0};
-    float *a = make_basis(&prior);
+    struct basis basis = make_basis(&prior);
     int centre = (8 * 24 + 12) * 24 + 12;
-    double variance = covariance(&prior, a, centre, centre), worst = 0.0;
+    double variance = covariance(&basis, centre, centre), worst = 0.0;
     for (int dt = -2; dt <= 2; dt++)
         for (int dy = -4; dy <= 4; dy++)
             for (int dx = -4; dx <= 4; dx++) {
-                double r =
-                    covariance(&prior, a, centre, centre + (dt * 24 + dy) * 24 + dx) /
-                    variance;
+                double r = covariance(&basis, centre, centre + (dt * 24 + dy) * 24 + dx) /
+                           variance;
                 double law = exp(
                     -0.5 * ((dy * dy + dx * dx) / (1.7 * 1.7) + dt * dt / (2.2 * 2.2)));
                 worst = fmax(worst, fabs(r - law));
             }
     print_message("worst deviation of the correlation %.4f\n", worst);
     assert_true(worst < 0.015);
-    free(a);
+    free(basis.a);
 }
 
 /* The edge mirrors: there the images of a pixel add up. */
@@ -96,14 +98,14 @@ static void edges_mirror(void **state)
 {
     (void)state;
     struct prior prior = {1, 1, 40, 2.0, 0.0, 1.0};
-    float *a = make_basis(&prior);
-    double inside = covariance(&prior, a, 20, 20);
+    struct basis basis = make_basis(&prior);
+    double inside = covariance(&basis, 20, 20);
     for (int i = 0; i < 6; i++) {
-        double r = covariance(&prior, a, 0, i) / inside;
+        double r = covariance(&basis, 0, i) / inside;
         double law = exp(-0.125 * i * i) + exp(-0.125 * (i + 1) * (i + 1));
         assert_true(fabs(r - law) < 0.03);
     }
-    free(a);
+    free(basis.a);
 }
 
 int main(void)
