@@ -98,7 +98,7 @@ static const struct key keys[] = {
     INT_KEY(stimulus, height, "16", 1, 1024, "pixels"),
     INT_KEY(stimulus, width, "16", 1, 1024, ""),
     INT_KEY(stimulus, frames, "1", 1, 256, "frames of history that a response depends on"),
-    REAL_KEY(stimulus, rms, "0.35", 0.001, 1, "RMS contrast"),
+    REAL_KEY(stimulus, rms, "0.25", 0.001, 1, "RMS contrast"),
     CHOICE_KEY(stimulus, images, "mixed", image_kinds, IMAGES_NOISE, "random stimuli"),
     TEXT_KEY(stimulus, folder, "", "images = folder: with PNG and .npy images"),
 
@@ -121,31 +121,31 @@ static const struct key keys[] = {
                "covariance of each unit, or one shared"),
     REAL_KEY(model, memory_mb, "512", 1, 1e6, "for the covariances, posterior = auto"),
     REAL_KEY(model, prior_sd, "1", 1e-6, 100,
-             "of log rate, over the stimuli, before any trial"),
-    REAL_KEY(model, smooth_px, "1.5", 0, 100, "correlation length of the filters"),
+             "of log rate, for stimuli of RMS contrast 1, before any trial"),
+    REAL_KEY(model, smooth_px, "2", 0, 100, "correlation length of the filters"),
     REAL_KEY(model, smooth_frames, "2", 0, 100, "the same in time"),
     REAL_KEY(model, bias_sd, "2", 1e-3, 100, "of the log of the mean rate"),
     REAL_KEY(model, forgetting, "1", 0.9, 1, "1: none; 0.999: about 1000 trials"),
 
     CHOICE_KEY(learn, policy, "infomax", policies, POLICY_RANDOM, ""),
-    INT64_KEY(learn, start, "50", 0, 1e9, "random trials before the first optimised one"),
+    INT64_KEY(learn, start, "20", 0, 1e9, "random trials before the first optimised one"),
     INT64_KEY(learn, trials, "1000", 0, 1e9, ""),
-    INT64_KEY(learn, together, "8", 1, MODEL_SNAPSHOT_UNITS,
+    INT64_KEY(learn, together, "2", 1, MODEL_SNAPSHOT_UNITS,
               "units that one info-max stimulus asks about"),
     INT64_KEY(mei, trials, "0", 0, 1e9, "trials that show MEIs, random ones between"),
 
-    INT64_KEY(optimise, max_steps, "60", 0, 100000, "of gradient ascent"),
-    REAL_KEY(optimise, step, "0.2", 1e-6, 10, "first step, of the stimulus' norm"),
-    REAL_KEY(optimise, blur_px, "0.5", 0, 20, "sigma of the gradient's smoothing"),
-    REAL_KEY(optimise, settle, "0.0005", 0, 1, "stop when it gains less; 0: never"),
-    INT64_KEY(optimise, candidates, "8", 1, 1000, "images to start from, the best is taken"),
+    INT64_KEY(optimise, max_steps, "10", 0, 100000, "of gradient ascent"),
+    REAL_KEY(optimise, step, "1", 1e-6, 10, "first step, of the stimulus' norm"),
+    REAL_KEY(optimise, blur_px, "0", 0, 20, "sigma of the gradient's smoothing"),
+    REAL_KEY(optimise, settle, "0.01", 0, 1, "stop when it gains less; 0: never"),
+    INT64_KEY(optimise, candidates, "4", 1, 1000, "images to start from, the best is taken"),
     INT64_KEY(optimise, workers, "1", 1, 64, "threads"),
     INT64_KEY(optimise, ahead, "2", 1, 64, "stimuli made ahead"),
 
     CHOICE_KEY(sim, start, "no", no_yes, 0, "evoke run starts the simulated rig"),
     CHOICE_KEY(sim, kind, "ln", animals, 1, "cells of the animal"),
     INT64_KEY(sim, seed, "7", 0, 1e15, "of the animal"),
-    REAL_KEY(sim, rate_best, "15", 0.01, 10000, "counts in the window for the best stimulus"),
+    REAL_KEY(sim, rate_best, "20", 0.01, 10000, "counts in the window for the best stimulus"),
     REAL_KEY(sim, rate_grey, "2", 0, 10000, "and for grey"),
     REAL_KEY(sim, bin_ms, "10", 0.1, 10000, "bins of counts"),
     REAL_KEY(sim, sample_rate_hz, "30000", 1, 1e9, "of the recorder's clock"),
@@ -200,6 +200,16 @@ static int set_key(struct conf *conf, const struct key *key, const char *value)
     return 0;
 }
 
+/* As short as reads back as the same number. */
+static void get_real(double value, char *text, size_t size)
+{
+    for (int n_digits = 15; n_digits <= 17; n_digits++) {
+        snprintf(text, size, "%.*g", n_digits, value);
+        if (strtod(text, NULL) == value)
+            return;
+    }
+}
+
 static void get_key(const struct conf *conf, const struct key *key, char *text,
                     size_t size)
 {
@@ -219,7 +229,7 @@ static void get_key(const struct conf *conf, const struct key *key, char *text,
         snprintf(text, size, "%lld", (long long)*(const int64_t *)at);
         break;
     default:
-        snprintf(text, size, "%.15g", *(const double *)at);
+        get_real(*(const double *)at, text, size);
         break;
     }
 }
@@ -245,9 +255,34 @@ static void allowed(const struct key *key, char *text, size_t size)
 
 struct reading {
     struct conf *conf;
+    const char *rest; /* of the file */
+    int line;         /* that was read last */
+    int bad_line;     /* the first that text says something about, 0: none */
     char *text;
     size_t size;
 };
+
+/* The next line for inih, none after a bad one; without its indentation, by which inih
+ * would take it for more of the line before. */
+static char *read_line(char *line, int room, void *user)
+{
+    struct reading *reading = user;
+    const char *at = reading->rest + strspn(reading->rest, " \t");
+    size_t n = strcspn(at, "\n");
+
+    if (reading->bad_line || *reading->rest == '\0')
+        return NULL;
+    reading->line++;
+    reading->rest = at + n + (at[n] == '\n');
+    if (n + 2 > (size_t)room) {
+        reading->bad_line = reading->line;
+        snprintf(reading->text, reading->size, "longer than %d characters", room - 2);
+        return NULL;
+    }
+    memcpy(line, at, n);
+    strcpy(line + n, "\n");
+    return line;
+}
 
 static int read_key(void *user, const char *section, const char *name, const char *value)
 {
@@ -259,11 +294,13 @@ static int read_key(void *user, const char *section, const char *name, const cha
             continue;
         if (set_key(reading->conf, &keys[i], value) == 0)
             return 1;
+        reading->bad_line = reading->line;
         allowed(&keys[i], range, sizeof(range));
         snprintf(reading->text, reading->size, "[%s] %s = %s: must be %s", section, name,
                  value, range);
         return 0;
     }
+    reading->bad_line = reading->line;
     snprintf(reading->text, reading->size,
              "[%s] %s: no such key; evoked --print-config lists all", section, name);
     return 0;
@@ -310,17 +347,20 @@ static int check_all(const struct conf *conf, char *text, size_t size)
 int conf_read_text(struct conf *conf, const char *ini, const char *name, char *text,
                    size_t size)
 {
-    struct reading reading = {conf, text, size};
+    struct reading reading = {.conf = conf, .rest = ini, .text = text, .size = size};
     int line;
 
     memset(conf, 0, sizeof(*conf));
     for (size_t i = 0; i < N_KEYS; i++)
         CHECK(set_key(conf, &keys[i], keys[i].standard) == 0);
     text[0] = '\0';
-    line = ini_parse_string(ini, read_key, &reading);
+    line = ini_parse_stream(read_line, &reading, read_key, &reading);
+    if (line == 0)
+        line = reading.bad_line;
     if (line != 0) {
         char why[512];
-        snprintf(why, sizeof(why), "%s", text[0] ? text : "not of the form key = value");
+        snprintf(why, sizeof(why), "%s",
+                 line == reading.bad_line ? text : "not of the form key = value");
         snprintf(text, size, "%s:%d: %s", name, line, why);
         return -EINVAL;
     }
@@ -345,10 +385,16 @@ int conf_read(struct conf *conf, const char *path, char *text, size_t size)
         return -error;
     }
     n = fread(ini, 1, sizeof(ini) - 1, file);
+    if (ferror(file)) {
+        snprintf(text, size, "%s: cannot be read", path);
+        fclose(file);
+        return -EIO;
+    }
     fclose(file);
     ini[n] = '\0';
-    if (n == sizeof(ini) - 1) {
-        snprintf(text, size, "%s: longer than any configuration", path);
+    if (n == sizeof(ini) - 1 || memchr(ini, '\0', n)) {
+        snprintf(text, size, "%s: is no configuration: %s", path,
+                 n == sizeof(ini) - 1 ? "too long" : "not text");
         return -EINVAL;
     }
     return conf_read_text(conf, ini, path, text, size);

@@ -16,6 +16,7 @@
 struct loop {
     struct loop_conf conf;
     enum loop_state state;
+    const char *why; /* it is in this state */
     int64_t now_ns;
     uint64_t seq; /* of what the loop says */
     uint64_t counters[COUNTER_END];
@@ -79,6 +80,7 @@ struct loop *loop_init(void *mem, const struct loop_conf *conf)
     lay_out(loop, conf, mem);
     loop->trial.onset_ns = CLOCK_UNKNOWN;
     loop->free_ns = INT64_MIN;
+    loop->why = "";
     loop->more = 1;
     return loop;
 }
@@ -88,8 +90,9 @@ static void go_to(struct loop *loop, enum loop_state state, const char *why,
 {
     struct event *ev;
 
-    if (state == loop->state)
+    if (state == loop->state && strcmp(why, loop->why) == 0)
         return;
+    loop->why = why;
     ev = outbox_add(out, EVENT_STATE);
     ev->state.state = (uint32_t)state;
     ev->state.before = (uint32_t)loop->state;

@@ -1,9 +1,11 @@
 #include "record.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "protocol/log.h"
 #include "protocol/wire.h"
@@ -49,14 +51,20 @@ static int step(struct record *record, sqlite3_stmt *statement, const char *what
 
 int record_open(struct record **out, const char *path)
 {
-    const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_EXCLUSIVE;
-    struct record *record = calloc(1, sizeof(*record));
-    int error;
+    struct record *record;
+    int error, fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 
+    if (fd < 0) {
+        error = errno;
+        log_line(LOG_ERROR, "%s: %s", path, strerror(error));
+        return -error;
+    }
+    close(fd);
+    record = calloc(1, sizeof(*record));
     if (!record)
         return -ENOMEM;
     record->chain = record->chain_committed = WIRE_HASH_START;
-    if (sqlite3_open_v2(path, &record->db, flags, NULL) != SQLITE_OK) {
+    if (sqlite3_open_v2(path, &record->db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK) {
         log_line(LOG_ERROR, "%s: %s", path, sqlite3_errmsg(record->db));
         record_close(record);
         return -EIO;

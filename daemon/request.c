@@ -190,6 +190,8 @@ char *request_answer(const struct request *request, const char *text, size_t siz
         reply = status_reply(request, now_ns);
     else
         reply = command_reply(what, asked, command, note);
+    if (!reply) /* JSON is UTF-8; a path need not be */
+        reply = error_reply("the session's path or what is told of it is not UTF-8");
     answer = json_dumps(reply, JSON_COMPACT);
     json_decref(reply);
     json_decref(asked);

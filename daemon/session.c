@@ -31,8 +31,13 @@ int session_open(struct session **out, const char *path, char *text, size_t size
         session_close(session);
         return -EINVAL;
     }
+    if (session_rewind(session, EVENT_NONE) != 0) {
+        snprintf(text, size, "%s is no session file: it has no events", path);
+        session_close(session);
+        return -EINVAL;
+    }
     *out = session;
-    return session_rewind(session, EVENT_NONE);
+    return 0;
 }
 
 void session_close(struct session *session)

@@ -11,6 +11,7 @@
 #include "models/local.h"
 #include "models/ops.h"
 #include "protocol/log.h"
+#include "protocol/memory.h"
 #include "protocol/wire.h"
 
 #define LOG_RATE_MAX 80.0 /* exp() of it is still a float */
@@ -57,7 +58,7 @@ struct snapshot {
 static size_t reserve(size_t *end, size_t n, size_t size)
 {
     size_t at = *end;
-    *end = at + (n * size + 63) / 64 * 64;
+    *end = at + (n * size + MEMORY_ALIGN - 1) / MEMORY_ALIGN * MEMORY_ALIGN;
     return at;
 }
 
@@ -374,7 +375,11 @@ static void glm_snapshot(const struct model *model, const uint32_t *units, int n
     snap->n_factors = glm->n_factors == 1 ? 1 : n_units;
     snap->d = glm->d;
     snap->prior = glm->prior;
-    size_t d = (size_t)glm->d, n_factor = factor_size(glm->d);
+    size_t d = (size_t)glm->d, n_factor = factor_size(glm->d), mean, factor;
+    size_t end = snapshot_layout(n_units, snap->n_factors, glm->d, &mean, &factor);
+    /* its identity goes over the gaps behind the arrays, too */
+    memset((char *)snapshot + factor - MEMORY_ALIGN, 0, MEMORY_ALIGN);
+    memset((char *)snapshot + end - MEMORY_ALIGN, 0, MEMORY_ALIGN);
     for (int i = 0; i < n_units; i++) {
         size_t unit = units[i];
         CHECK(unit < (size_t)glm->n_units);

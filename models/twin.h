@@ -133,25 +133,26 @@ struct twin_window {
 };
 
 /* What is computed for some units: a window of each layer, and where it lies in the work
- * memory (offsets in floats). A plain value; shift may be changed between calls. */
+ * memory (offsets in floats). A plain value. */
 struct twin_view {
     const struct twin_readout *readout;
     const uint32_t *units; /* (n_units), NULL: all */
     int n_units;
-    float shift[2];           /* added to positions (the shifter's output) */
+    float shift[2];           /* added to positions (the shifter's output); may change
+                               * from image to image where whole maps are computed */
     struct twin_window image; /* pixels that matter */
     struct twin_window out[TWIN_MAX_LAYERS];
     struct twin_window in[TWIN_MAX_LAYERS]; /* of the map it reads, inside that map */
     int in_x[TWIN_MAX_LAYERS], in_w[TWIN_MAX_LAYERS]; /* columns, padding included */
     size_t act[TWIN_MAX_LAYERS], grad[TWIN_MAX_LAYERS];
     size_t mid[TWIN_MAX_LAYERS], mid2[TWIN_MAX_LAYERS]; /* inside a separable layer */
-    size_t scratch, scratch2, z, slope;
+    size_t scratch, scratch2, z, sum;
     size_t work_size; /* bytes */
 };
 
-/* [slow] Read a model; config_path NULL: "config.json" beside it, or the text under
- * "config" in the file's own metadata; key NULL: the session that config.json names, or
- * the only one. NULL: why, in one line. */
+/* [slow] Read a model; config_path NULL: the text under "config" in the file's own
+ * metadata, else config.json beside it; key NULL: the session that the configuration
+ * names, else the only one. NULL: why, in one line. */
 struct twin *twin_open(const char *path, const char *config_path, const char *key,
                        char *why, size_t why_size);
 void twin_close(struct twin *twin);
@@ -195,8 +196,8 @@ void twin_backward(const struct twin *twin, const struct twin_view *view, void *
                    const float *image, const float *rate_grad, float *image_grad,
                    float *weight_grad);
 
-/* [rt] The features that the view's readout sees at one position (after twin_forward());
- * out: (n_features). What an online readout regresses on. */
+/* [rt] The features that the view's readout sees at one position inside the view (after
+ * twin_forward()); out: (n_features). What an online readout regresses on. */
 void twin_features(const struct twin *twin, const struct twin_view *view,
                    const void *work, const float pos[2], float *out);
 

@@ -2,11 +2,19 @@
 
 #include <stdint.h>
 
-/* The same source is compiled for three register widths; twin_kernels() picks. */
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
-#define LANES  4
-#define TILE_X 4
-#define TILE_C 2
+/* The same source is compiled for three register widths; twin_kernels() picks. Fused
+ * multiply-add is written out, so that no compiler fuses here and not there: every path
+ * through a kernel must round alike. */
+
+#define FMA(a, b, c) ((a) * (b) + (c))
+#define SPLAT(s)     ((VEC){(s), (s), (s), (s)})
+#define LANES        4
+#define TILE_X       4
+#define TILE_C       2
 #define TARGET
 #define NAME         "base"
 #define KERNEL(name) name##_base
@@ -14,6 +22,8 @@
 
 #if defined(__x86_64__)
 
+#define FMA(a, b, c) ((VEC)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
+#define SPLAT(s)     ((VEC)_mm256_set1_ps(s))
 #define LANES        8
 #define TILE_X       6
 #define TILE_C       2
@@ -22,6 +32,8 @@
 #define KERNEL(name) name##_avx2
 #include "models/twin_kernels_lanes.h"
 
+#define FMA(a, b, c) ((VEC)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
+#define SPLAT(s)     ((VEC)_mm512_set1_ps(s))
 #define LANES        16
 #define TILE_X       6
 #define TILE_C       4

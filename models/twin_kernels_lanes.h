@@ -1,6 +1,6 @@
 /*
  * twin_kernels_lanes.h: body of twin_kernels.c, included there once per register width.
- * Expects LANES, TILE_X (output pixels a tile), TILE_C (registers of channels a tile),
+ * Expects LANES, FMA(a, b, c), SPLAT(number), TILE_X (output pixels a tile), TILE_C (registers of channels a tile),
  * TARGET (function attribute), NAME and KERNEL(name), and undefines them.
  */
 #define VEC     KERNEL(vec)
@@ -37,7 +37,7 @@ INLINE void KERNEL(tile)(const struct twin_conv *job, const float *in, ptrdiff_t
             for (int i = 0; i < n_x; i++)
 #pragma GCC unroll 8
                 for (int j = 0; j < n_c; j++)
-                    acc[i][j] += in[i * in_x + c] * w[j];
+                    acc[i][j] = FMA(SPLAT(in[i * in_x + c]), w[j], acc[i][j]);
         }
 #pragma GCC unroll 8
     for (int i = 0; i < n_x; i++)
@@ -142,7 +142,7 @@ INLINE void KERNEL(depthwise_tile)(const struct twin_conv *job, int y, int x, in
             VEC w = LOAD(weight);
 #pragma GCC unroll 8
             for (int i = 0; i < n_x; i++)
-                acc[i] += LOAD(in + i * in_x) * w;
+                acc[i] = FMA(LOAD(in + i * in_x), w, acc[i]);
         }
     }
     float *out = job->out + y * job->out_row + x * (ptrdiff_t)job->out_pitch + c;
@@ -190,7 +190,7 @@ INLINE void KERNEL(grad_tile)(const struct twin_conv *job, int ky, int kx, int i
             for (int i = 0; i < n_i; i++)
 #pragma GCC unroll 8
                 for (int j = 0; j < n_c; j++)
-                    acc[i][j] += in[i] * LOAD(out + j * LANES);
+                    acc[i][j] = FMA(SPLAT(in[i]), LOAD(out + j * LANES), acc[i][j]);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < n_i; i++)
@@ -234,8 +234,8 @@ TARGET static void KERNEL(depthwise_grad)(const struct twin_conv *job, float *gr
                                   tap % n * (ptrdiff_t)job->dilation * job->in_pitch;
                 const float *out = job->out + y * job->out_row + c;
                 for (int x = 0; x < job->out_w; x++)
-                    sum +=
-                        LOAD(in + x * in_x) * LOAD(out + x * (ptrdiff_t)job->out_pitch);
+                    sum = FMA(LOAD(in + x * in_x),
+                              LOAD(out + x * (ptrdiff_t)job->out_pitch), sum);
             }
             *(VEC *)(grad + (ptrdiff_t)tap * job->n_out + c) += sum;
         }
@@ -248,13 +248,14 @@ INLINE VEC KERNEL(exp_negative)(VEC x)
     IVEC in_range = (IVEC)(x > -87.0f);
     x = (VEC)((IVEC)x & in_range);
     VEC n = (x * 1.44269504088896341f + 12582912.0f) - 12582912.0f;
-    VEC r = x - n * 0.693359375f - n * -2.12194440e-4f;
-    VEC p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
+    VEC r = FMA(n, SPLAT(-0.693359375f), x);
+    r = FMA(n, SPLAT(2.12194440e-4f), r);
+    VEC p = FMA(r, SPLAT(1.9875691500e-4f), SPLAT(1.3981999507e-3f));
+    p = FMA(p, r, SPLAT(8.3334519073e-3f));
+    p = FMA(p, r, SPLAT(4.1665795894e-2f));
+    p = FMA(p, r, SPLAT(1.6666665459e-1f));
+    p = FMA(p, r, SPLAT(5.0000001201e-1f));
+    p = FMA(p, r * r, r) + 1.0f;
     IVEC scale = (__builtin_convertvector(n, IVEC) + 127) << 23;
     return (VEC)((IVEC)(p * (VEC)scale) & in_range);
 }
@@ -311,7 +312,7 @@ TARGET static float KERNEL(dot)(int n, const float *a, const float *b)
 {
     VEC sum = {0};
     for (int i = 0; i < n; i += LANES)
-        sum += LOAD(a + i) * LOAD(b + i);
+        sum = FMA(LOAD(a + i), LOAD(b + i), sum);
     float total = 0.0f;
     for (int i = 0; i < LANES; i++)
         total += sum[i];
@@ -321,7 +322,7 @@ TARGET static float KERNEL(dot)(int n, const float *a, const float *b)
 TARGET static void KERNEL(add_scaled)(int n, float scale, const float *x, float *y)
 {
     for (int i = 0; i < n; i += LANES)
-        *(VEC *)(y + i) += scale * LOAD(x + i);
+        *(VEC *)(y + i) = FMA(SPLAT(scale), LOAD(x + i), LOAD(y + i));
 }
 
 static const struct twin_kernels KERNEL(kernels) = {
@@ -341,6 +342,8 @@ static const struct twin_kernels KERNEL(kernels) = {
 #undef LOAD
 #undef INLINE
 #undef LANES
+#undef FMA
+#undef SPLAT
 #undef TILE_X
 #undef TILE_C
 #undef TARGET

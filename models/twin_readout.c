@@ -123,11 +123,21 @@ static float *map_pixel(const struct twin *twin, const struct twin_view *view,
                       (size_t)twin->layer[l].n_pad;
 }
 
+/* A view made for other positions would read past its maps. */
+static void check_inside(const struct twin *twin, const struct twin_view *view,
+                         const struct tap *tap)
+{
+    struct twin_window out = view->out[twin->stacked[0]], cell = tap->cell;
+    CHECK(cell.y >= out.y && cell.y + cell.h <= out.y + out.h && cell.x >= out.x &&
+          cell.x + cell.w <= out.x + out.w);
+}
+
 /* What a neuron reads at one tap: mean over the cell of <feature, map>. */
 static double tap_response(const struct twin *twin, const struct twin_view *view,
                            float *work, const struct tap *tap, const float *feature)
 {
     double sum = 0.0;
+    check_inside(twin, view, tap);
     for (int s = 0; s < twin->n_stacked; s++) {
         int l = twin->stacked[s], n = twin->layer[l].n_pad;
         for (int y = 0; y < tap->cell.h; y++)
@@ -146,6 +156,7 @@ static void tap_features(const struct twin *twin, const struct twin_view *view,
                          float *work, const struct tap *tap, double scale, float *out)
 {
     float each = (float)(scale / ((double)tap->cell.h * (double)tap->cell.w));
+    check_inside(twin, view, tap);
     for (int s = 0; s < twin->n_stacked; s++) {
         int l = twin->stacked[s], n = twin->layer[l].n_pad;
         for (int y = 0; y < tap->cell.h; y++)
@@ -163,6 +174,7 @@ static void tap_back(const struct twin *twin, const struct twin_view *view, floa
                      const struct tap *tap, double scale, const float *feature)
 {
     float each = (float)(scale / ((double)tap->cell.h * (double)tap->cell.w));
+    check_inside(twin, view, tap);
     for (int s = 0; s < twin->n_stacked; s++) {
         int l = twin->stacked[s], n = twin->layer[l].n_pad;
         for (int y = 0; y < tap->cell.h; y++)
@@ -268,7 +280,7 @@ static void masked_back(const struct twin *twin, const struct twin_view *view,
         }
     if (!grad->feature)
         return;
-    float *sum = work + view->slope;
+    float *sum = work + view->sum;
     masked_map(twin, view, work, readout->mask + row, sum);
     twin->kernels->add_scaled(twin->n_stack_pad, (float)g, sum,
                               grad->feature + (size_t)unit * (size_t)readout->n_features);
@@ -286,7 +298,7 @@ void twin_readout_forward(const struct twin *twin, const struct twin_view *view,
         if (readout->kind == TWIN_POINT) {
             z = point_response(twin, view, work, unit);
         } else {
-            float *sum = work + view->slope;
+            float *sum = work + view->sum;
             masked_map(twin, view, work, readout->mask + (size_t)unit * n_pixels, sum);
             z = (double)twin->kernels->dot(
                 twin->n_stack_pad, sum,

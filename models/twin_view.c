@@ -91,7 +91,7 @@ static void place(const struct twin *twin, struct twin_view *view)
     view->scratch = reserve(&at, scratch);
     view->scratch2 = reserve(&at, scratch2);
     view->z = reserve(&at, (size_t)view->n_units);
-    view->slope = reserve(&at, (size_t)view->readout->n_features);
+    view->sum = reserve(&at, (size_t)view->readout->n_features);
     view->work_size = at * sizeof(float);
 }
 

@@ -218,6 +218,12 @@ static int sample_ok(int64_t sample)
     return sample > -(INT64_C(1) << 60) && sample < INT64_C(1) << 60;
 }
 
+/* So are times, unless they are unknown. */
+static int time_ok(int64_t time_ns)
+{
+    return time_ns == CLOCK_UNKNOWN || sample_ok(time_ns);
+}
+
 static enum reject check_image(uint32_t height, uint32_t width, uint32_t dtype)
 {
     if (dtype_size(dtype) == 0)
@@ -228,6 +234,8 @@ static enum reject check_image(uint32_t height, uint32_t width, uint32_t dtype)
 
 static enum reject check_fields(const struct event *ev)
 {
+    uint64_t n_samples;
+
     switch (ev->type) {
     case EVENT_COUNTS:
         if (dtype_size(ev->counts.dtype) == 0)
@@ -235,10 +243,11 @@ static enum reject check_fields(const struct event *ev)
         if (!rate_ok(ev->counts.sample_rate_hz) || !sample_ok(ev->counts.first_sample))
             return REJECT_FIELD;
         if (ev->counts.bin_samples == 0 || ev->counts.n_bins == 0 ||
-            ev->counts.n_bins > WIRE_DATA_MAX || ev->counts.n_units == 0)
+            ev->counts.n_units == 0)
             return REJECT_FIELD;
-        return sample_ok(ev->counts.first_sample +
-                         (int64_t)ev->counts.n_bins * ev->counts.bin_samples)
+        n_samples = (uint64_t)ev->counts.n_bins * ev->counts.bin_samples;
+        return n_samples < UINT64_C(1) << 60 &&
+                       sample_ok(ev->counts.first_sample + (int64_t)n_samples)
                    ? REJECT_NONE
                    : REJECT_FIELD;
     case EVENT_EDGE:
@@ -254,6 +263,12 @@ static enum reject check_fields(const struct event *ev)
         return check_image(ev->external.height, ev->external.width, ev->external.dtype);
     case EVENT_TRUTH:
         return check_image(ev->truth.height, ev->truth.width, DTYPE_F32);
+    case EVENT_SHOWN:
+        return time_ok(ev->shown.onset_ns) && time_ok(ev->shown.requested_ns)
+                   ? REJECT_NONE
+                   : REJECT_FIELD;
+    case EVENT_HIDDEN:
+        return time_ok(ev->hidden.offset_ns) ? REJECT_NONE : REJECT_FIELD;
     case EVENT_STIMULUS:
         return check_image(ev->stimulus.height, ev->stimulus.width, ev->stimulus.dtype);
     case EVENT_RESULT:

@@ -67,9 +67,10 @@ static void print_status(const json_t *reply)
         printf("display  %s, %g Hz, flip times %s\n", string(display, "driver"),
                json_number_value(json_object_get(display, "refresh_hz")),
                string(display, "quality"));
-    printf("latency  p50 %.3f ms, p99 %.3f ms (last count in, next stimulus out)\n",
-           number(reply, "latency", "p50_ns") / 1e6,
-           number(reply, "latency", "p99_ns") / 1e6);
+    if (number(reply, "latency", "n") > 0)
+        printf("latency  p50 %.3f ms, p99 %.3f ms (last count in, next stimulus out)\n",
+               number(reply, "latency", "p50_ns") / 1e6,
+               number(reply, "latency", "p99_ns") / 1e6);
     print_counters(json_object_get(reply, "counters"));
 }
 

@@ -73,7 +73,7 @@ static void check_state(struct side *side, const struct event *ev)
 {
     int chose = ev->state.before == STATE_CHOOSE &&
                 (side->state == STATE_PRESENT || side->state == STATE_COLLECT);
-    CHECK(ev->state.state <= STATE_END && ev->state.state != ev->state.before);
+    CHECK(ev->state.state <= STATE_END);
     CHECK(side->state != STATE_END);
     CHECK(ev->state.before == side->state || chose);
     side->state = ev->state.state;
@@ -203,6 +203,24 @@ static void make_counts(struct world *world, struct input *in, struct event *ev)
         world->payload[i] = (unsigned char)take(in);
 }
 
+/* When the display says that it was: now, about now, or anything. */
+static int64_t time_of(struct world *world, struct input *in)
+{
+    static const int64_t ends[] = {INT64_MAX, INT64_MIN + 1, CLOCK_UNKNOWN, -1};
+    unsigned how = take(in);
+    uint64_t any = 0;
+
+    if (how < 128)
+        return world->now_ns;
+    if (how < 248)
+        return world->now_ns + ((int64_t)how - 190) * NS_PER_MS / 4;
+    if (how < 252)
+        return ends[how - 248];
+    for (int i = 0; i < 8; i++)
+        any = any << 8 | take(in);
+    return (int64_t)any;
+}
+
 static void make_shown(struct world *world, struct input *in, const struct side *side,
                        struct event *ev)
 {
@@ -212,7 +230,7 @@ static void make_shown(struct world *world, struct input *in, const struct side 
     ev->epoch = world->display_epoch;
     ev->shown.trial = side->present.present.trial + ((how & 7) == 7);
     ev->shown.hash = side->present.present.hash ^ ((how & 56) == 56);
-    ev->shown.onset_ns = world->now_ns;
+    ev->shown.onset_ns = time_of(world, in);
     ev->shown.quality = QUALITY_ESTIMATED;
     ev->shown.n_late = (how & 192) == 192;
 }
@@ -253,20 +271,33 @@ static void make_external(struct world *world, struct input *in, struct event *e
         world->payload[i] = (unsigned char)take(in);
 }
 
-/* Any row, if it is one that a rig or a display may send. */
+/* Any row. */
 static void make_any(struct world *world, struct input *in, struct event *ev)
 {
     size_t size = take(in) + 256u * (take(in) & 3), left = (size_t)(in->end - in->at);
-    static const unsigned char types[] = {EVENT_COUNTS, EVENT_EDGE,    EVENT_EXTERNAL,
-                                          EVENT_TRUTH,  EVENT_DISPLAY, EVENT_SHOWN,
-                                          EVENT_HIDDEN, EVENT_BEAT};
 
     size = size < left ? size : left;
     memcpy(world->payload, in->at, size);
     in->at += size;
-    if (wire_decode_row(world->payload, size, ev) != REJECT_NONE ||
-        !memchr(types, ev->type, sizeof(types)))
+    if (wire_decode_row(world->payload, size, ev) != REJECT_NONE)
         memset(ev, 0, sizeof(*ev));
+}
+
+/* What comes from a rig or a display passes the wire first, and some of it does not. */
+static void pass_wire(struct event *ev)
+{
+    static const unsigned char types[] = {EVENT_COUNTS, EVENT_EDGE,    EVENT_EXTERNAL,
+                                          EVENT_TRUTH,  EVENT_DISPLAY, EVENT_SHOWN,
+                                          EVENT_HIDDEN, EVENT_BEAT};
+    char head[WIRE_HEAD_MAX];
+    int64_t time_ns = ev->time_ns;
+
+    if (!memchr(types, ev->type, sizeof(types)))
+        return;
+    if (wire_decode(head, wire_encode(ev, head), ev->data, ev->data_size, ev) !=
+        REJECT_NONE)
+        ev->type = EVENT_NONE;
+    ev->time_ns = time_ns;
 }
 
 /* Is it what a worker that has a job may say? */
@@ -315,6 +346,7 @@ static void make(struct world *world, struct input *in, struct side *side,
         ev->epoch = world->display_epoch;
         ev->hidden.trial = side->present.present.trial;
         ev->hidden.n_late = (take(in) & 15) == 15;
+        ev->hidden.offset_ns = time_of(world, in);
         break;
     case 6:
         ev->type = EVENT_BEAT;
@@ -347,6 +379,8 @@ static void make(struct world *world, struct input *in, struct side *side,
         break;
     default:
         make_any(world, in, ev);
+        if (ev->type > EVENT_BEAT) /* no rig and no display says that */
+            ev->type = EVENT_NONE;
         break;
     }
     ev->time_ns = world->now_ns;
@@ -354,6 +388,7 @@ static void make(struct world *world, struct input *in, struct side *side,
         ev->data_size = (uint32_t)event_data_size(ev);
         ev->data = ev->data_size ? world->payload : NULL;
     }
+    pass_wire(ev);
 }
 
 static void configure(struct conf *conf, unsigned how)

@@ -9,333 +9,52 @@
 
 #include <cmocka.h>
 
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
-#include "models/front.h"
 #include "models/model.h"
 #include "models/ops.h"
-#include "models/random.h"
-#include "shared.h"
-
-enum {
-    N_IMAGES = 640,
-    N_REPEATS = 10,
-    N_UNITS = 50,
-    CAMERA = 112,
-    SIDE = 28, /* area average of 4 x 4 */
-    N_PX = SIDE * SIDE,
-    N_TRIALS_MAX = N_IMAGES * N_REPEATS,
-    D_MAX = 800,
-    N_FOLDS = 5,
-    N_RIDGES = 9
-};
-
-static const struct model_conf conf = {.kind = MODEL_GLM,
-                                       .front = FRONT_GABOR,
-                                       .posterior = POSTERIOR_UNIT,
-                                       .n_units = N_UNITS,
-                                       .n_frames = 1,
-                                       .height = SIDE,
-                                       .width = SIDE,
-                                       .memory_bytes = 256u << 20,
-                                       .prior_sd = 1.0,
-                                       .smooth_px = 4.0,
-                                       .bias_sd = 3.0,
-                                       .forgetting = 1.0};
-
-static struct npy stimulus, counts;
-static float image[N_IMAGES][N_PX];
-static int n_trials, d;
-
-/* One row is one observation: a single trial, or an image with its average. */
-struct table {
-    int n;
-    int image[N_TRIALS_MAX];
-    float response[N_TRIALS_MAX][N_UNITS]; /* NaN: not observed */
-};
-static struct table trials, averages;
-
-static double *feature; /* (N_IMAGES, d) */
-
-static void read_images(void)
-{
-    for (size_t k = 0; k < N_IMAGES; k++)
-        for (size_t y = 0; y < CAMERA; y++)
-            for (size_t x = 0; x < CAMERA; x++)
-                image[k][y / 4 * SIDE + x / 4] +=
-                    ((float)npy_get(&stimulus, (k * CAMERA + y) * CAMERA + x) / 127.5F -
-                     1.0F) /
-                    16.0F;
-}
-
-static void compute_features(void)
-{
-    struct front front;
-    front_shape(&front, &conf);
-    front_init(&front, &conf, malloc(front_size(&front)));
-    d = front.n_features;
-    assert_true(d <= D_MAX);
-    feature = malloc(sizeof *feature * N_IMAGES * (size_t)d);
-    float *work = malloc((size_t)front.n_work * sizeof *work), phi[D_MAX];
-    for (int k = 0; k < N_IMAGES; k++) {
-        front_apply(&front, image[k], work, phi);
-        for (int i = 0; i < d; i++)
-            feature[k * d + i] = (double)phi[i];
-    }
-    free(work);
-    free((void *)front.a);
-}
-
-/* All (image, repeat) that there are, shuffled; and the averages, shuffled. */
-static void list_trials(struct random *random)
-{
-    for (int k = 0; k < N_IMAGES; k++) {
-        int n_seen[N_UNITS] = {0};
-        averages.image[k] = k;
-        for (int r = 0; r < N_REPEATS; r++) {
-            float *row = trials.response[trials.n];
-            int any = 0;
-            for (int i = 0; i < N_UNITS; i++) {
-                double y = npy_get(&counts, (size_t)((k * N_REPEATS + r) * N_UNITS + i));
-                row[i] = y == 255.0 ? NAN : (float)y;
-                averages.response[k][i] += y == 255.0 ? 0.0F : (float)y;
-                n_seen[i] += y != 255.0;
-                any |= y != 255.0;
-            }
-            trials.image[trials.n] = k;
-            trials.n += any;
-        }
-        for (int i = 0; i < N_UNITS; i++)
-            averages.response[k][i] /= (float)n_seen[i];
-    }
-    averages.n = N_IMAGES;
-    n_trials = trials.n;
-    struct table *tables[] = {&trials, &averages};
-    for (int t = 0; t < 2; t++)
-        for (int i = tables[t]->n - 1; i > 0; i--) {
-            int j = (int)random_below(random, (uint32_t)i + 1);
-            float row[N_UNITS];
-            int k = tables[t]->image[i];
-            tables[t]->image[i] = tables[t]->image[j];
-            tables[t]->image[j] = k;
-            memcpy(row, tables[t]->response[i], sizeof row);
-            memcpy(tables[t]->response[i], tables[t]->response[j], sizeof row);
-            memcpy(tables[t]->response[j], row, sizeof row);
-        }
-}
-
-/* Which rows of a table: [begin, end) but those that leave fold `left_out` (-1: none),
- * or that fold alone. */
-struct rows {
-    const struct table *table;
-    int begin, end, fold, only_fold;
-};
-
-static int has_row(const struct rows *rows, int t)
-{
-    return rows->fold < 0 || (t % N_FOLDS == rows->fold) == rows->only_fold;
-}
-
-static double gram[D_MAX][D_MAX], xty[N_UNITS][D_MAX], chol[D_MAX][D_MAX];
-
-/* Sums over rows; every response must be observed. */
-static void sum_rows(const struct rows *rows)
-{
-    memset(gram, 0, sizeof gram);
-    memset(xty, 0, sizeof xty);
-    for (int t = rows->begin; t < rows->end; t++) {
-        if (!has_row(rows, t))
-            continue;
-        const double *phi = feature + rows->table->image[t] * d;
-        for (int i = 0; i < d; i++)
-            for (int j = 0; j <= i; j++)
-                gram[i][j] += phi[i] * phi[j];
-        for (int u = 0; u < N_UNITS; u++)
-            for (int i = 0; i < d; i++)
-                xty[u][i] += phi[i] * (double)rows->table->response[t][u];
-    }
-}
-
-/* Cholesky factor of gram + ridge; the bias, last, is free. */
-static void factorise(double ridge)
-{
-    for (int i = 0; i < d; i++)
-        for (int j = 0; j <= i; j++) {
-            double sum = gram[i][j] + (i == j && i < d - 1 ? ridge : 0.0);
-            for (int k = 0; k < j; k++)
-                sum -= chol[i][k] * chol[j][k];
-            chol[i][j] = i == j ? sqrt(sum) : sum / chol[j][j];
-        }
-}
-
-static void solve(const double *b, double *w)
-{
-    for (int i = 0; i < d; i++) {
-        w[i] = b[i];
-        for (int k = 0; k < i; k++)
-            w[i] -= chol[i][k] * w[k];
-        w[i] /= chol[i][i];
-    }
-    for (int i = d - 1; i >= 0; i--) {
-        for (int k = i + 1; k < d; k++)
-            w[i] -= chol[k][i] * w[k];
-        w[i] /= chol[i][i];
-    }
-}
-
-static double correlation(const double *a, const double *b, int n)
-{
-    double ma = 0.0, mb = 0.0, aa = 0.0, bb = 0.0, ab = 0.0;
-    for (int i = 0; i < n; i++) {
-        ma += a[i] / n;
-        mb += b[i] / n;
-    }
-    for (int i = 0; i < n; i++) {
-        aa += (a[i] - ma) * (a[i] - ma);
-        bb += (b[i] - mb) * (b[i] - mb);
-        ab += (a[i] - ma) * (b[i] - mb);
-    }
-    return ab / sqrt(aa * bb + 1e-300);
-}
-
-static double predictions[N_UNITS][N_TRIALS_MAX];
-
-static void predict_rows(const struct rows *rows, int unit, const double *w)
-{
-    for (int t = rows->begin; t < rows->end; t++) {
-        const double *phi = feature + rows->table->image[t] * d;
-        if (!has_row(rows, t))
-            continue;
-        predictions[unit][t] = 0.0;
-        for (int i = 0; i < d; i++)
-            predictions[unit][t] += w[i] * phi[i];
-    }
-}
-
-static double score_unit(const struct table *table, int unit, int begin, int end)
-{
-    static double a[N_TRIALS_MAX], b[N_TRIALS_MAX];
-    int n = 0;
-    for (int t = begin; t < end; t++) {
-        if (isnan(table->response[t][unit]))
-            continue;
-        a[n] = predictions[unit][t];
-        b[n++] = (double)table->response[t][unit];
-    }
-    return correlation(a, b, n);
-}
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(const double *values)
-{
-    double sorted[N_UNITS];
-    memcpy(sorted, values, sizeof sorted);
-    qsort(sorted, N_UNITS, sizeof *sorted, ascending);
-    return 0.5 * (sorted[N_UNITS / 2 - 1] + sorted[N_UNITS / 2]);
-}
-
-/* Scores of 5-fold cross-validation over rows [0, end), for every ridge. */
-static void cross_validate(const struct table *table, int end,
-                           double scores[N_RIDGES][N_UNITS], double *ridges)
-{
-    static double kept[N_RIDGES][N_UNITS][N_TRIALS_MAX];
-    double w[D_MAX];
-    for (int fold = 0; fold < N_FOLDS; fold++) {
-        struct rows fit = {table, 0, end, fold, 0}, test = {table, 0, end, fold, 1};
-        sum_rows(&fit);
-        for (int k = 0; k < N_RIDGES; k++) {
-            ridges[k] = pow(10.0, 0.5 * k - 1.5);
-            factorise(ridges[k]);
-            for (int u = 0; u < N_UNITS; u++) {
-                solve(xty[u], w);
-                predict_rows(&test, u, w);
-                for (int t = fold; t < end; t += N_FOLDS)
-                    kept[k][u][t] = predictions[u][t];
-            }
-        }
-    }
-    for (int k = 0; k < N_RIDGES; k++)
-        for (int u = 0; u < N_UNITS; u++) {
-            memcpy(predictions[u], kept[k][u], sizeof predictions[u]);
-            scores[k][u] = score_unit(table, u, 0, end);
-        }
-}
-
-static int best_of(double scores[N_RIDGES][N_UNITS], int unit)
-{
-    int best = 0;
-    for (int k = 1; k < N_RIDGES; k++)
-        if (scores[k][unit] > scores[best][unit])
-            best = k;
-    return best;
-}
-
-/* Ridge fitted on the first half, its strength chosen there unit by unit. */
-static double offline_ridge(void)
-{
-    static double scores[N_RIDGES][N_UNITS];
-    double ridges[N_RIDGES], w[D_MAX], r[N_UNITS];
-    int half = n_trials / 2;
-    cross_validate(&trials, half, scores, ridges);
-    struct rows fit = {&trials, 0, half, -1, 0}, test = {&trials, half, n_trials, -1, 0};
-    sum_rows(&fit);
-    for (int k = 0; k < N_RIDGES; k++) {
-        factorise(ridges[k]);
-        for (int u = 0; u < N_UNITS; u++) {
-            if (best_of(scores, u) != k)
-                continue;
-            solve(xty[u], w);
-            predict_rows(&test, u, w);
-            r[u] = score_unit(&trials, u, half, n_trials);
-        }
-    }
-    return median(r);
-}
+#include "v4.h"
 
 static double online_glm(enum model_posterior posterior)
 {
-    struct model_conf own = conf;
+    struct model_conf own = v4_conf;
     own.posterior = posterior;
     const char *why = model_check(&own);
     if (why)
         fail_msg("%s", why);
     void *mem = aligned_alloc(64, model_size(&own));
     struct model *model = model_init(mem, &own);
-    float rate[N_UNITS];
-    double r[2][N_UNITS];
+    static double predictions[V4_N_UNITS][V4_N_TRIALS_MAX];
+    const struct v4_table *trials = v4_trials();
+    int n_trials = trials->n;
+    float rate[V4_N_UNITS];
+    double r[2][V4_N_UNITS];
     clock_t start = clock();
     for (int t = 0; t < n_trials; t++) {
-        model_predict(model, image[trials.image[t]], rate);
-        for (int u = 0; u < N_UNITS; u++)
+        model_predict(model, v4_image(trials->image[t]), rate);
+        for (int u = 0; u < V4_N_UNITS; u++)
             predictions[u][t] = (double)rate[u];
-        model_learn(model, trials.response[t]);
+        model_learn(model, trials->response[t]);
     }
     double pass_s = (double)(clock() - start) / CLOCKS_PER_SEC;
-    for (int u = 0; u < N_UNITS; u++) {
-        r[0][u] = score_unit(&trials, u, 0, n_trials / 2);
-        r[1][u] = score_unit(&trials, u, n_trials / 2, n_trials);
+    for (int u = 0; u < V4_N_UNITS; u++) {
+        r[0][u] = v4_score(predictions[u], u, 0, n_trials / 2);
+        r[1][u] = v4_score(predictions[u], u, n_trials / 2, n_trials);
     }
     print_message(
         "online GLM, %s posterior: median prequential r %.3f over the first half, "
         "%.3f over the second; %.2f ms a trial\n",
-        posterior == POSTERIOR_UNIT ? "per-unit" : "shared", median(r[0]), median(r[1]),
-        1e3 * pass_s / n_trials);
+        posterior == POSTERIOR_UNIT ? "per-unit" : "shared", v4_median(r[0]),
+        v4_median(r[1]), 1e3 * pass_s / n_trials);
     free(mem);
-    return median(r[1]);
+    return v4_median(r[1]);
 }
 
 static void online_is_as_good_as_offline(void **state)
 {
     (void)state;
-    double ridge = offline_ridge();
+    double ridge = v4_offline_ridge();
     print_message("offline ridge on the first half: median r %.3f over the second\n",
                   ridge);
     assert_true(online_glm(POSTERIOR_UNIT) >= ridge - 0.03);
@@ -345,41 +64,26 @@ static void online_is_as_good_as_offline(void **state)
 static void features_are_of_the_known_class(void **state)
 {
     (void)state;
-    static double scores[N_RIDGES][N_UNITS];
-    double ridges[N_RIDGES], best = 0.0;
-    cross_validate(&averages, N_IMAGES, scores, ridges);
-    for (int k = 0; k < N_RIDGES; k++) {
-        print_message("  ridge %-7.3g 5-fold median r %.3f\n", ridges[k],
-                      median(scores[k]));
-        best = fmax(best, median(scores[k]));
-    }
+    double best = v4_cross_validated();
     print_message("%d features, 5 folds of repeat averages: median r %.3f "
                   "(Gabor energies known there: .464)\n",
-                  d, best);
+                  v4_n_features(), best);
     assert_true(best > 0.464);
 }
 
 int main(void)
 {
-    stimulus = shared_open("data/v4_macaque_210325/stimulus.npy");
-    counts = shared_open("data/v4_macaque_210325/counts.npy");
     const char *text = getenv("EVOKE_SEED");
     uint64_t seed = text ? strtoull(text, NULL, 0) : 1;
     print_message("EVOKE_SEED=%llu\n", (unsigned long long)seed);
-    struct random random;
-    random_init(&random, seed, 0);
     ops_init();
     ops_flush_denormals();
-    read_images();
-    compute_features();
-    list_trials(&random);
+    v4_open(seed);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(features_are_of_the_known_class),
         cmocka_unit_test(online_is_as_good_as_offline),
     };
     int n_failed = cmocka_run_group_tests(tests, NULL, NULL);
-    npy_close(&stimulus);
-    npy_close(&counts);
-    free(feature);
+    v4_close();
     return n_failed;
 }

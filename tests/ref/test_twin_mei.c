@@ -13,6 +13,7 @@
 
 #include "fixture.h"
 #include "models/mei.h"
+#include "models/ops.h"
 
 #define PIXEL_TOLERANCE 1e-4
 
@@ -253,6 +254,7 @@ static void diverse_inputs(void **state)
 int main(void)
 {
     fixture_require();
+    ops_flush_denormals(); /* as every worker does */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_recipe_ends_where_the_package_does),
         cmocka_unit_test(diverse_inputs),

@@ -327,7 +327,7 @@ static const struct fault faults[] = {
     {"reordered", hold, "messages_reordered", VERDICT_VALID},
     {"clock ahead", jump_ahead, "clock_jumps", VERDICT_CLOCK_JUMP},
     {"clock back", jump_back, "clock_jumps", VERDICT_CLOCK_JUMP},
-    {"rig restarted", restart, "source_restarts", VERDICT_NO_COUNTS},
+    {"rig restarted", restart, "source_restarts", VERDICT_CLOCK_JUMP},
 };
 
 #define N_FAULTS (sizeof(faults) / sizeof(faults[0]))

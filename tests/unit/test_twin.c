@@ -340,6 +340,38 @@ static void refusals_name_the_tensor(void **state)
     }
 }
 
+/* Several sessions share one core: which is meant must be said. */
+static void sessions_are_told_apart(void **state)
+{
+    (void)state;
+    struct pair pair = open_pair(0);
+    char path[] = "/tmp/test_twin_XXXXXX", why[256] = "";
+    struct naive_tensor *other = &pair.naive.tensor[pair.naive.n_tensors++];
+    *other = (struct naive_tensor){.name = "readout.other-1._features",
+                                   .n_dims = 1,
+                                   .dims = {3},
+                                   .count = 3,
+                                   .value = calloc(3, sizeof(double))};
+    int fd = mkstemp(path);
+    close(fd);
+    assert_int_equal(naive_write(&pair.naive, path), 0);
+    assert_null(twin_open(path, NULL, NULL, why, sizeof why));
+    assert_non_null(strstr(why, "several sessions"));
+    assert_null(twin_open(path, NULL, "third", why, sizeof why));
+    assert_non_null(strstr(why, "readout.third._features is missing"));
+    struct twin *twin = twin_open(path, NULL, "s", why, sizeof why);
+    if (!twin)
+        fail_msg("%s", why);
+    assert_string_equal(twin->key, "s");
+    assert_int_equal(twin->n_other, 1);
+    assert_int_equal(twin->n_weight, pair.twin->n_weight);
+    twin_close(twin);
+    assert_null(twin_open(path, "/nonexistent/config.json", NULL, why, sizeof why));
+    assert_non_null(strstr(why, "/nonexistent/config.json"));
+    unlink(path);
+    close_pair(&pair);
+}
+
 int main(void)
 {
     seed = getenv("EVOKE_SEED") ? strtoull(getenv("EVOKE_SEED"), NULL, 0) : 1;
@@ -351,6 +383,7 @@ int main(void)
         cmocka_unit_test(saving_keeps_everything),
         cmocka_unit_test(features_are_what_the_readout_reads),
         cmocka_unit_test(refusals_name_the_tensor),
+        cmocka_unit_test(sessions_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
