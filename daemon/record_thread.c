@@ -42,13 +42,12 @@ void *record_thread_run(void *arg)
         int stop = atomic_load(&rings->loop_ended);
         int n = write_batch(thread);
         atomic_fetch_add_explicit(&rings->ticks_record, 1, memory_order_relaxed);
-        if (n < 0 && n_failed++ == 0) { /* the loop shall show nothing more */
+        if (n < 0) { /* the loop shall show nothing, as long as this lasts */
             struct event lost = {.type = EVENT_LOST, .time_ns = clock_now_ns()};
             lost.lost.ring = RING_LOOP_RECORD;
             ring_push(rings->record_loop, &lost);
         }
-        if (n >= 0)
-            n_failed = 0;
+        n_failed = n < 0 ? n_failed + 1 : 0;
         if (stop && (n == 0 || n_failed > GIVE_UP))
             break;
         if (n < BATCH)

@@ -4,8 +4,8 @@
 
 #include "protocol/event.h"
 #include "protocol/log.h"
+#include "protocol/memory.h"
 
-#define ALIGN 64 /* a slot begins on a cache line */
 #define LANES 16 /* numbers added at once: a constant, so that they become vectors */
 
 struct row {
@@ -23,42 +23,32 @@ struct bins {
     unsigned char *count; /* (n_rows) slots of (n_units_max) numbers of row.dtype */
 };
 
-static size_t align(size_t size)
+static size_t lay_out(struct bins *bins, int n_units_max, int n_rows, void *mem)
 {
-    return (size + ALIGN - 1) / ALIGN * ALIGN;
-}
-
-static size_t rows_at(void)
-{
-    return align(sizeof(struct bins));
-}
-
-static size_t counts_at(int n_rows)
-{
-    return rows_at() + align((size_t)n_rows * sizeof(struct row));
-}
-
-static size_t slot_size(int n_units)
-{
-    return align((size_t)n_units * sizeof(float));
+    struct memory memory = {mem, 0};
+    struct memory slot = {NULL, 0};
+    CHECK(n_units_max > 0 && n_rows > 0);
+    memory_take(&slot, (size_t)n_units_max, sizeof(float));
+    memory_take(&memory, 1, sizeof *bins);
+    bins->slot_size = slot.size;
+    bins->row = memory_take(&memory, (size_t)n_rows, sizeof *bins->row);
+    bins->count = memory_take(&memory, (size_t)n_rows, slot.size);
+    return memory.size;
 }
 
 size_t bins_size(int n_units_max, int n_rows)
 {
-    CHECK(n_units_max > 0 && n_rows > 0);
-    return counts_at(n_rows) + (size_t)n_rows * slot_size(n_units_max);
+    struct bins measured;
+    return lay_out(&measured, n_units_max, n_rows, NULL);
 }
 
 struct bins *bins_init(void *mem, int n_units_max, int n_rows)
 {
-    struct bins *bins = mem;
-    memset(mem, 0, bins_size(n_units_max, n_rows));
+    struct bins *bins = memset(mem, 0, bins_size(n_units_max, n_rows));
+    lay_out(bins, n_units_max, n_rows, mem);
     bins->n_units = n_units_max;
     bins->n_units_max = n_units_max;
     bins->n_rows = n_rows;
-    bins->slot_size = slot_size(n_units_max);
-    bins->row = (struct row *)((unsigned char *)mem + rows_at());
-    bins->count = (unsigned char *)mem + counts_at(n_rows);
     for (int i = 0; i < n_rows; i++)
         bins->row[i].slot = (uint32_t)i;
     return bins;

@@ -6,6 +6,7 @@
 #include "models/factor.h"
 #include "models/ops.h"
 #include "protocol/log.h"
+#include "protocol/memory.h"
 
 #define N_ORDERS     10         /* Hermite functions a direction */
 #define N_RANK       LOCAL_ROWS /* their products, and the bias */
@@ -28,31 +29,25 @@ struct local {
     double weight[N_RANK];       /* of the basis, in the posterior mean */
 };
 
-static void *take(char *mem, size_t *at, size_t size)
+static size_t lay_out(struct local *local, const struct prior *prior, void *mem)
 {
-    void *part = mem ? mem + *at : NULL;
-    *at += (size + 63) & ~(size_t)63;
-    return part;
-}
-
-static size_t lay_out(struct local *local, const struct prior *prior, char *mem)
-{
-    size_t at = 0, n_modes = (size_t)prior_modes(prior), d = n_modes + 1;
+    struct memory memory = {mem, 0};
+    size_t n_modes = (size_t)prior_modes(prior), d = n_modes + 1;
     size_t side[2] = {(size_t)prior->height, (size_t)prior->width};
-    take(mem, &at, sizeof *local);
+    memory_take(&memory, 1, sizeof *local);
     struct local l = {.prior = prior, .n_modes = (int)n_modes, .d = (int)d};
-    l.modes = take(mem, &at, n_modes * sizeof *l.modes);
+    l.modes = memory_take(&memory, n_modes, sizeof *l.modes);
     for (int axis = 0; axis < 2; axis++) {
-        l.cosines[axis] = take(mem, &at, side[axis] * side[axis] * sizeof(double));
-        l.part[axis] = take(mem, &at, N_ORDERS * side[axis] * sizeof(double));
+        l.cosines[axis] = memory_take(&memory, side[axis] * side[axis], sizeof(double));
+        l.part[axis] = memory_take(&memory, N_ORDERS * side[axis], sizeof(double));
     }
-    l.hermite = take(mem, &at, N_ORDERS * (side[0] + side[1]) * sizeof(double));
-    l.basis = take(mem, &at, N_RANK * d * sizeof(float));
-    l.white = take(mem, &at, N_RANK * d * sizeof(float));
-    l.white_mean = take(mem, &at, d * sizeof(float));
+    l.hermite = memory_take(&memory, N_ORDERS * (side[0] + side[1]), sizeof(double));
+    l.basis = memory_take(&memory, N_RANK * d, sizeof(float));
+    l.white = memory_take(&memory, N_RANK * d, sizeof(float));
+    l.white_mean = memory_take(&memory, d, sizeof(float));
     if (local)
         *local = l;
-    return at;
+    return memory.size;
 }
 
 size_t local_size(const struct prior *prior)

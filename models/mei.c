@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "protocol/log.h"
+#include "protocol/memory.h"
 
 struct mei {
     const struct mei_conf *conf;
@@ -78,22 +79,14 @@ const char *mei_check(const struct mei_conf *conf)
     return NULL;
 }
 
-static size_t place(size_t *at, size_t size)
-{
-    size_t here = *at;
-    *at += (size + 63) / 64 * 64;
-    return here;
-}
-
 /* Lay out everything; mem NULL: only the size. */
-static size_t lay_out(const struct mei_conf *conf, char *mem)
+static size_t lay_out(struct mei *mei, const struct mei_conf *conf, void *mem)
 {
-    struct mei layout, *mei = mem ? (struct mei *)(void *)mem : &layout;
+    struct memory memory = {mem, 0};
     struct image_shape shape = shape_of(conf);
     size_t n = (size_t)shape.n_channels * (size_t)shape.height * (size_t)shape.width;
-    size_t images = (size_t)conf->n_images * n * sizeof(float), at = 0, units = 0;
-    size_t work = 0;
-    place(&at, sizeof *mei);
+    size_t n_all = (size_t)conf->n_images * n, units = 0, work = 0;
+    memory_take(&memory, 1, sizeof *mei);
     for (int m = 0; m < conf->n_members; m++) {
         const struct mei_member *member = &conf->members[m];
         twin_view_units(member->twin, member->readout, member->units, member->n_units,
@@ -101,37 +94,27 @@ static size_t lay_out(const struct mei_conf *conf, char *mem)
         work = mei->view[m].work_size > work ? mei->view[m].work_size : work;
         units = (size_t)member->n_units > units ? (size_t)member->n_units : units;
     }
-    const size_t sizes[] = {images,
-                            images,
-                            images,
-                            n * sizeof(float),
-                            conf->rule == MEI_BOLD ? images : 0,
-                            conf->rule == MEI_ADAM ? images : 0,
-                            conf->rule == MEI_ADAM ? images : 0,
-                            units * sizeof(float),
-                            units * sizeof(float),
-                            work,
-                            image_work_size(&shape)};
-    size_t offset[11];
-    for (int i = 0; i < 11; i++)
-        offset[i] = place(&at, sizes[i]);
-    if (!mem)
-        return at;
-    float **floats[] = {&mei->image,       &mei->best,      &mei->grad,
-                        &mei->member_grad, &mei->best_grad, &mei->mean,
-                        &mei->square,      &mei->rate,      &mei->rate_grad};
-    for (int i = 0; i < 9; i++)
-        *floats[i] = (float *)(void *)(mem + offset[i]);
-    mei->work = mem + offset[9];
-    mei->op_work = mem + offset[10];
+    mei->image = memory_take(&memory, n_all, sizeof(float));
+    mei->best = memory_take(&memory, n_all, sizeof(float));
+    mei->grad = memory_take(&memory, n_all, sizeof(float));
+    mei->member_grad = memory_take(&memory, n, sizeof(float));
+    mei->best_grad =
+        memory_take(&memory, conf->rule == MEI_BOLD ? n_all : 0, sizeof(float));
+    mei->mean = memory_take(&memory, conf->rule == MEI_ADAM ? n_all : 0, sizeof(float));
+    mei->square = memory_take(&memory, conf->rule == MEI_ADAM ? n_all : 0, sizeof(float));
+    mei->rate = memory_take(&memory, units, sizeof(float));
+    mei->rate_grad = memory_take(&memory, units, sizeof(float));
+    mei->work = memory_take(&memory, 1, work);
+    mei->op_work = memory_take(&memory, 1, image_work_size(&shape));
     mei->shape = shape;
     mei->n = n;
-    return at;
+    return memory.size;
 }
 
 size_t mei_size(const struct mei_conf *conf)
 {
-    return lay_out(conf, NULL);
+    struct mei measured;
+    return lay_out(&measured, conf, NULL);
 }
 
 static void apply(struct mei *mei, const struct image_op *ops, float *x,
@@ -147,7 +130,7 @@ struct mei *mei_init(void *mem, const struct mei_conf *conf, const float *start)
     CHECK(mei_check(conf) == NULL);
     struct mei *mei = mem;
     memset(mei, 0, sizeof *mei);
-    lay_out(conf, mem);
+    lay_out(mei, conf, mem);
     mei->conf = conf;
     mei->step = conf->step;
     mei->best_objective = mei->old_objective = -HUGE_VAL;

@@ -12,10 +12,10 @@ struct random {
 };
 
 void random_init(struct random *random, uint64_t seed, uint64_t stream); /* [any] */
-uint64_t random_u64(struct random *random);                             /* [rt] */
-double random_uniform(struct random *random);                           /* [rt] [0,1) */
-double random_normal(struct random *random);                            /* [rt] */
-uint32_t random_below(struct random *random, uint32_t n);               /* [rt] 0..n-1 */
-uint32_t random_poisson(struct random *random, double mean);            /* [any] */
+uint64_t random_u64(struct random *random);                              /* [rt] */
+double random_uniform(struct random *random);                            /* [rt] [0,1) */
+double random_normal(struct random *random);                             /* [rt] */
+uint32_t random_below(struct random *random, uint32_t n);                /* [rt] 0..n-1 */
+uint32_t random_poisson(struct random *random, double mean);             /* [any] */
 
 #endif

@@ -96,7 +96,7 @@ struct twin_readout_grad {
 
 /* A small perceptron: grid predictor and shifter. */
 struct twin_mlp {
-    int n_layers;
+    int n_layers, n_in;
     int weight[TWIN_MLP_LAYERS], bias[TWIN_MLP_LAYERS]; /* index into twin.param */
     int elu; /* between layers: ELU, else tanh */
     int final_tanh;
@@ -201,7 +201,8 @@ void twin_backward(const struct twin *twin, const struct twin_view *view, void *
 void twin_features(const struct twin *twin, const struct twin_view *view,
                    const void *work, const float pos[2], float *out);
 
-/* [any] Shift of all positions for this pupil position; input: as the shifter's. */
+/* [any] Shift of all positions for this pupil position, (shifter.n_in) numbers; 0 where
+ * there is no shifter. */
 void twin_shift(const struct twin *twin, const float *pupil, float shift[2]);
 
 /* [slow] Architecture, parameters and receptive field in words, to text. */

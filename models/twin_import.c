@@ -140,7 +140,7 @@ static int take_layer(struct import *im, int l)
     return 0;
 }
 
-/* PREFIX.0, PREFIX.2, ...: linear maps with activations between them. */
+/* PREFIX.0, PREFIX.2, ...: linear maps with activations between them; n_in -1: any. */
 static int take_mlp(struct import *im, const char *prefix, int n_in, struct twin_mlp *mlp)
 {
     char name[TWIN_NAME * 2];
@@ -154,6 +154,8 @@ static int take_mlp(struct import *im, const char *prefix, int n_in, struct twin
         int rc = take(im, name, 2, (int[]){-1, n_in}, 1, 1, &mlp->weight[i]);
         if (rc)
             return rc;
+        if (i == 0)
+            mlp->n_in = im->twin->param[mlp->weight[0]].dims[1];
         n_in = im->twin->param[mlp->weight[i]].dims[0];
         if (n_in > TWIN_MLP_WIDTH)
             return refuse(im, "%s has more than %d units", name, TWIN_MLP_WIDTH);
@@ -244,15 +246,9 @@ static int take_readout(struct import *im)
     if (rc)
         return rc;
     char name[TWIN_NAME * 2];
-    snprintf(name, sizeof name, "shifter.%s.mlp.0.weight", twin->key);
-    const struct safetensors_tensor *first = safetensors_find(im->file, name);
-    if (!first)
-        return 0;
     snprintf(name, sizeof name, "shifter.%s.mlp", twin->key);
     twin->shifter.final_tanh = 1;
-    return take_mlp(
-        im, name, first->n_dims == 2 && first->dims[1] < 4096 ? (int)first->dims[1] : -2,
-        &twin->shifter);
+    return take_mlp(im, name, -1, &twin->shifter);
 }
 
 /* Session keys in the names: "readout.KEY._features". */

@@ -6,13 +6,14 @@
 #include "models/model.h"
 #include "models/random.h"
 #include "protocol/log.h"
+#include "protocol/memory.h"
 #include "protocol/wire.h"
 
 /* Search for the place of a receptive field: an MEI is worth it, for the next stimulus of
  * many a first guess does. */
 #define MEI_ROUNDS 3
 
-/* The parts of work, each 64-byte aligned. */
+/* The parts of work. */
 struct desk {
     float *start, *candidate; /* (height, width) */
     uint8_t *pixels;          /* (height, width) */
@@ -20,23 +21,18 @@ struct desk {
     size_t size;
 };
 
-static void *take(char *mem, size_t *at, size_t size)
-{
-    void *part = mem ? mem + *at : NULL;
-    *at += (size + 63) & ~(size_t)63;
-    return part;
-}
-
 static struct desk lay_out(const struct job_conf *conf, size_t snapshot_size, void *mem)
 {
+    struct memory memory = {mem, 0};
     size_t n = (size_t)conf->space.height * (size_t)conf->space.width;
-    struct desk desk = {.size = 0};
-    desk.start = take(mem, &desk.size, n * sizeof(float));
-    desk.candidate = take(mem, &desk.size, n * sizeof(float));
-    desk.pixels = take(mem, &desk.size, n);
-    desk.optimise = take(mem, &desk.size, optimise_size(&conf->space));
-    desk.images = take(mem, &desk.size, images_work_size(conf->images));
-    desk.snapshot = take(mem, &desk.size, snapshot_size);
+    struct desk desk;
+    desk.start = memory_take(&memory, n, sizeof(float));
+    desk.candidate = memory_take(&memory, n, sizeof(float));
+    desk.pixels = memory_take(&memory, n, 1);
+    desk.optimise = memory_take(&memory, 1, optimise_size(&conf->space));
+    desk.images = memory_take(&memory, 1, images_work_size(conf->images));
+    desk.snapshot = memory_take(&memory, 1, snapshot_size);
+    desk.size = memory.size;
     return desk;
 }
 

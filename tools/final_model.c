@@ -7,6 +7,7 @@
 #include "daemon/replay.h"
 #include "models/ops.h"
 #include "protocol/log.h"
+#include "protocol/memory.h"
 #include "stimulus/images.h"
 #include "stimulus/job.h"
 
@@ -17,11 +18,6 @@ struct final_model {
     struct images *images; /* opened when the first MEI is asked for */
     struct job_conf job;
 };
-
-static void *aligned(size_t size)
-{
-    return aligned_alloc(64, (size + 63) / 64 * 64);
-}
 
 /* What the session stored when it ended. */
 static int restore_stored(struct final_model *final, struct session *session,
@@ -77,8 +73,8 @@ int final_model_open(struct final_model **out, struct session *session,
         return -ENOMEM;
     final->conf = *conf;
     conf_loop(conf, &loop);
-    final->model_mem = aligned(model_size(&loop.model));
-    final->snapshot = aligned(model_snapshot_size(&loop.model));
+    final->model_mem = memory_open(model_size(&loop.model));
+    final->snapshot = memory_open(model_snapshot_size(&loop.model));
     if (!final->model_mem || !final->snapshot) {
         snprintf(text, size, "not enough memory for the model");
         final_model_close(final);
@@ -91,7 +87,7 @@ int final_model_open(struct final_model **out, struct session *session,
         return error;
     }
     model_snapshot(final->model, (const uint32_t[]){0}, 1, final->snapshot);
-    final->snapshot_work = aligned(snapshot_work_size(final->snapshot));
+    final->snapshot_work = memory_open(snapshot_work_size(final->snapshot));
     CHECK(final->snapshot_work);
     *out = final;
     return 0;
@@ -127,7 +123,7 @@ static int open_images(struct final_model *final, char *text, size_t size)
         return error;
     conf_job(conf, final->images, &final->job);
     final->job_work =
-        aligned(job_work_size(&final->job, snapshot_work_size(final->snapshot)));
+        memory_open(job_work_size(&final->job, snapshot_work_size(final->snapshot)));
     CHECK(final->job_work);
     return 0;
 }

@@ -76,6 +76,26 @@ float *fixture_floats(const char *path, size_t *n)
     return values;
 }
 
+double *fixture_named(const char *folder, const char *name, size_t n)
+{
+    size_t n_read;
+    double *values =
+        fixture_doubles(fixture_path("fixtures/%s/%s.npy", folder, name), &n_read);
+    assert_int_equal(n_read, n);
+    return values;
+}
+
+void fixture_compare(const char *folder, const char *name, const double *got, size_t n,
+                     double tolerance)
+{
+    double *want = fixture_named(folder, name, n), worst = 0.0;
+    for (size_t i = 0; i < n; i++)
+        worst = fabs(got[i] - want[i]) <= worst ? worst : fabs(got[i] - want[i]);
+    print_message("%-20s largest error %.1e\n", name, worst);
+    assert_true(worst <= tolerance);
+    free(want);
+}
+
 double fixture_number(const char *path, const char *keys)
 {
     json_t *root = json_load_file(path, 0, NULL), *at = root;

@@ -23,6 +23,12 @@ int fixture_exists(const char *path);
 double *fixture_doubles(const char *path, size_t *n);
 float *fixture_floats(const char *path, size_t *n);
 
+/* Array fixtures/FOLDER/NAME.npy, which must have n numbers; and the check that each of
+ * got is within tolerance of it. */
+double *fixture_named(const char *folder, const char *name, size_t n);
+void fixture_compare(const char *folder, const char *name, const double *got, size_t n,
+                     double tolerance);
+
 /* A number of config.json by keys: ("fixtures/tiny_ds/config.json", "fixture.neuron"). */
 double fixture_number(const char *path, const char *keys);
 

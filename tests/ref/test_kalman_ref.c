@@ -17,21 +17,12 @@
 
 static double *load(const char *name, size_t n)
 {
-    size_t n_read;
-    double *values =
-        fixture_doubles(fixture_path("fixtures/kalman/%s.npy", name), &n_read);
-    assert_int_equal(n_read, n);
-    return values;
+    return fixture_named("kalman", name, n);
 }
 
 static void compare(const char *name, const double *got, size_t n)
 {
-    double *want = load(name, n), worst = 0.0;
-    for (size_t i = 0; i < n; i++)
-        worst = fabs(got[i] - want[i]) <= worst ? worst : fabs(got[i] - want[i]);
-    print_message("%-12s largest error %.1e\n", name, worst);
-    assert_true(worst <= TOLERANCE);
-    free(want);
+    fixture_compare("kalman", name, got, n, TOLERANCE);
 }
 
 enum { STATE = 3, OBSERVED = 10, STEPS = 200 };

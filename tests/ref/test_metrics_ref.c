@@ -19,21 +19,12 @@
 
 static double *load(const char *name, size_t n)
 {
-    size_t n_read;
-    double *values =
-        fixture_doubles(fixture_path("fixtures/metrics/%s.npy", name), &n_read);
-    assert_int_equal(n_read, n);
-    return values;
+    return fixture_named("metrics", name, n);
 }
 
 static void compare(const char *name, const double *got, size_t n)
 {
-    double *want = load(name, n), worst = 0.0;
-    for (size_t i = 0; i < n; i++)
-        worst = fabs(got[i] - want[i]) <= worst ? worst : fabs(got[i] - want[i]);
-    print_message("%-20s largest error %.1e\n", name, worst);
-    assert_true(worst <= TOLERANCE);
-    free(want);
+    fixture_compare("metrics", name, got, n, TOLERANCE);
 }
 
 /* Responses and prediction of one unit, out of [image, repeat, unit]. */

@@ -73,7 +73,7 @@ struct test {
     uint8_t held_data[N_UNITS];
     uint64_t rig_seq;
     uint64_t n_lost_since; /* messages lost since the last that arrived */
-    uint64_t n_lost, n_doubled, n_reordered, n_jumps, n_rigs;
+    uint64_t n_counts, n_lost, n_doubled, n_reordered, n_jumps, n_rigs;
     struct bin bins[N_BINS_KEPT]; /* that arrived, since the clock last changed */
     uint64_t n_bins;
     int64_t edge; /* of the stimulus that is on; CLOCK_UNKNOWN */
@@ -119,6 +119,7 @@ static void arrive(struct test *test, const struct event *ev)
         test->n_jumps += (uint64_t)(test->has_jumped && test->rig_has_bins);
         test->has_jumped = 0;
         test->rig_has_bins = 1;
+        test->n_counts++;
     } else if (ev->type == EVENT_EDGE && ev->edge.level == 1) {
         test->edge = ev->edge.sample;
     }
@@ -426,6 +427,8 @@ static void check_end(struct test *test)
 {
     const uint64_t *counters = loop_counters(world_loop(test->world));
 
+    EXPECT(counters[COUNTER_COUNTS] == test->n_counts);
+    EXPECT(counters[COUNTER_BINS] == test->n_counts);
     EXPECT(counters[COUNTER_GAPS] == test->n_lost);
     EXPECT(counters[COUNTER_DUPLICATES] == test->n_doubled);
     EXPECT(counters[COUNTER_REORDERED] == test->n_reordered);

@@ -1,6 +1,7 @@
 /*
  * The simulation study through the real loop, in virtual time: 20 LN-Poisson neurons,
- * 16 x 16 pixels, one trial a second, random stimuli against info-max on the same animals.
+ * 16 x 16 pixels, one trial a second, random stimuli against info-max on the same animals;
+ * model, policy and optimiser as a configuration that says nothing of them has them.
  *
  * Limits: with info-max, after 1,000 trials the cosine between a unit's MEI and its true
  * one is >= 0.9 for >= 90 % of all units; the median cosine reaches 0.9 in at most 60 % of
@@ -38,11 +39,8 @@ static const char configuration[] =
     "[session]\nseed = %llu\n"
     "[ingest]\nunits = 20\ndiode_line = 0\n"
     "[trial]\nstimulus_ms = 500\ngap_ms = 480\ndelay_ms = 40\nwindow_ms = 400\n"
-    "[stimulus]\nrms = 0.25\n"
-    "[model]\nsmooth_px = 2\n"
-    "[learn]\npolicy = %s\nstart = 20\ntrials = 1000\ntogether = 2\n"
-    "[optimise]\nmax_steps = 10\nstep = 1\nblur_px = 0\nsettle = 0.01\ncandidates = 4\n"
-    "[sim]\nseed = %llu\nbin_ms = 20\nrate_grey = 2\nrate_best = 20\n";
+    "[learn]\npolicy = %s\ntrials = 1000\n"
+    "[sim]\nseed = %llu\nbin_ms = 20\n";
 
 /* Of one session. */
 struct outcome {
