@@ -368,6 +368,8 @@ static void take_rig(struct loop *loop, const struct event *in)
     if (loop->sources->jumped) {
         loop->sources->jumped = 0;
         break_trial(loop, VERDICT_CLOCK_JUMP);
+        if (loop->stream)
+            stream_break(loop->stream, VERDICT_CLOCK_JUMP);
     }
     if (in->type == EVENT_EXTERNAL && loop->stream) {
         added = stream_add(loop->stream, in);

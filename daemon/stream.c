@@ -15,6 +15,7 @@ struct frame {
     int from; /* index of its source */
     int learn;
     int depth; /* frames before it that it follows without a gap */
+    enum verdict broken;
 };
 
 struct stream {
@@ -71,7 +72,7 @@ static int follows(const struct frame *frame, const struct frame *before)
 {
     int64_t gap = frame->first_sample - before->end_sample;
     int64_t half = (frame->end_sample - frame->first_sample) / 2;
-    return frame->from == before->from && gap <= half && gap >= -half;
+    return !before->broken && frame->from == before->from && gap <= half && gap >= -half;
 }
 
 int stream_add(struct stream *stream, const struct event *ev)
@@ -92,6 +93,7 @@ int stream_add(struct stream *stream, const struct event *ev)
     frame->from = ev->source - 1;
     frame->learn = (int)ev->external.learn;
     frame->depth = 0;
+    frame->broken = VERDICT_VALID;
     if (stream->n_added > 0) {
         const struct frame *before = frame_at(stream, stream->n_added - 1);
         if (follows(frame, before))
@@ -102,6 +104,16 @@ int stream_add(struct stream *stream, const struct event *ev)
         pixels[i] = (pixels[i] - stream->conf.grey) / stream->conf.grey;
     stream->n_added++;
     return 0;
+}
+
+void stream_break(struct stream *stream, enum verdict why)
+{
+    int64_t newest = stream->n_added - 1;
+
+    for (int64_t i = stream->n_answered; i < newest; i++)
+        frame_at(stream, i)->broken = why;
+    if (newest >= 0) /* even if it is answered: none shall follow it */
+        frame_at(stream, newest)->broken = why;
 }
 
 /* The stimulus vector that ends with frame i. */
@@ -129,8 +141,9 @@ int stream_next(struct stream *stream, struct sources *sources, int64_t now_ns,
     if (stream->n_answered == stream->n_added)
         return 0;
     frame = frame_at(stream, stream->n_answered);
-    at.onset_ns =
-        clockmap_host_ns(&sources->source[frame->from].map, frame->first_sample);
+    at.onset_ns = frame->broken ? CLOCK_UNKNOWN
+                                : clockmap_host_ns(&sources->source[frame->from].map,
+                                                   frame->first_sample);
     at.sample = frame->first_sample;
     at.from = frame->from;
     at.delay_ns = conf->delay_ns;
@@ -139,12 +152,13 @@ int stream_next(struct stream *stream, struct sources *sources, int64_t now_ns,
                        : llrint((double)(frame->end_sample - frame->first_sample) /
                                 frame->rate_hz * (double)NS_PER_S);
     window = sources_window(sources, &at, response, &trial->uncertainty_ns);
-    if ((window == WINDOW_WAIT || window == WINDOW_UNKNOWN) &&
+    if (!frame->broken && (window == WINDOW_WAIT || window == WINDOW_UNKNOWN) &&
         now_ns - frame->arrival_ns < conf->timeout_ns)
         return 0;
-    trial->verdict = window == WINDOW_COMPLETE ? VERDICT_VALID
-                     : window == WINDOW_HOLE   ? VERDICT_COUNTS_LOST
-                                               : VERDICT_NO_COUNTS;
+    trial->verdict = frame->broken               ? frame->broken
+                     : window == WINDOW_COMPLETE ? VERDICT_VALID
+                     : window == WINDOW_HOLE     ? VERDICT_COUNTS_LOST
+                                                 : VERDICT_NO_COUNTS;
     assemble(stream, stream->n_answered);
     trial->x = stream->x;
     trial->hash = wire_hash(WIRE_HASH_START, stream->x,

@@ -41,6 +41,10 @@ struct stream *stream_init(void *mem, const struct stream_conf *conf);
  * too many wait already. */
 int stream_add(struct stream *stream, const struct event *ev);
 
+/* [rt] A clock began anew: what frames so far say of their time is no longer true. Those
+ * that wait get this verdict, those to come a new history. */
+void stream_break(struct stream *stream, enum verdict why);
+
 /* [rt] The next trial, if one is decided by now; response: (n_units). 1 or 0. */
 int stream_next(struct stream *stream, struct sources *sources, int64_t now_ns,
                 struct stream_trial *trial, float *response);

@@ -29,18 +29,21 @@ static void make_floats(struct rig_test_message *message, float odd)
 static void truncate_head(struct rig_test *bench, struct rig_test_message *message)
 {
     message->n_head--;
+    poison(message);
     rig_test_send_message(bench, message);
 }
 
 static void truncate_header(struct rig_test *bench, struct rig_test_message *message)
 {
     message->n_head = WIRE_HEADER_SIZE - 1;
+    poison(message);
     rig_test_send_message(bench, message);
 }
 
 static void truncate_data(struct rig_test *bench, struct rig_test_message *message)
 {
     message->n_data--;
+    poison(message);
     rig_test_send_message(bench, message);
 }
 
@@ -53,6 +56,7 @@ static void leave_data_out(struct rig_test *bench, struct rig_test_message *mess
 static void lengthen_head(struct rig_test *bench, struct rig_test_message *message)
 {
     message->n_head++;
+    poison(message);
     rig_test_send_message(bench, message);
 }
 
@@ -69,6 +73,7 @@ static void send_many_frames(struct rig_test *bench, struct rig_test_message *me
     const void *frames[64];
     size_t sizes[64];
 
+    poison(message);
     for (int i = 0; i < n_frames; i++) {
         frames[i] = i == 0 ? (const void *)message->head : (const void *)message->data;
         sizes[i] = i == 0 ? message->n_head : message->n_data;
@@ -89,18 +94,21 @@ static void add_many_frames(struct rig_test *bench, struct rig_test_message *mes
 static void change_magic(struct rig_test *bench, struct rig_test_message *message)
 {
     message->head[0] ^= 1;
+    poison(message);
     rig_test_send_message(bench, message);
 }
 
 static void change_version(struct rig_test *bench, struct rig_test_message *message)
 {
     message->head[4]++;
+    poison(message);
     rig_test_send_message(bench, message);
 }
 
 static void change_type(struct rig_test *bench, struct rig_test_message *message)
 {
     message->head[6] = EVENT_TYPE_END + 1;
+    poison(message);
     rig_test_send_message(bench, message);
 }
 
@@ -178,6 +186,7 @@ static void claim_many_units(struct rig_test *bench, struct rig_test_message *me
     message->ev.counts.n_units = UINT32_MAX;
     message->ev.counts.n_bins = UINT32_MAX;
     encode(message);
+    poison(message);
     rig_test_send_message(bench, message);
 }
 
@@ -185,6 +194,7 @@ static void change_dtype(struct rig_test *bench, struct rig_test_message *messag
 {
     message->ev.counts.dtype = 9;
     encode(message);
+    poison(message);
     rig_test_send_message(bench, message);
 }
 
@@ -192,6 +202,7 @@ static void stop_the_clock(struct rig_test *bench, struct rig_test_message *mess
 {
     message->ev.counts.sample_rate_hz = 0;
     encode(message);
+    poison(message);
     rig_test_send_message(bench, message);
 }
 

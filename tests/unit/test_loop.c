@@ -474,6 +474,7 @@ static void external_stimuli_are_learned_from_unless_held_out(void **state)
 {
     (void)state;
     struct stage *stage = stage_open("[trial]\nexternal = yes\n", 0);
+    const uint8_t last[STAGE_PIXELS] = {0};
     uint64_t model = 0;
     int i = 0;
     stage->display = stage->worker = 0;
@@ -498,6 +499,12 @@ static void external_stimuli_are_learned_from_unless_held_out(void **state)
     assert_int_equal(counter(stage, COUNTER_VALID), 10);
     assert_int_equal(stage_count(stage, EVENT_PRESENT, 0), 0);
     assert_int_equal(stage_count(stage, EVENT_JOB, 0), 0);
+    /* the rig begins again: the frame that waits is of a clock that is no more */
+    stage_tell(stage, events_external(&stage->sender, stage->now_ns / EVENTS_MS, 20, 4, 4,
+                                      last));
+    stage->sender.epoch++;
+    assert_int_equal(next_trial(stage, &i).trial.verdict, VERDICT_CLOCK_JUMP);
+    assert_true(model_hash(loop_model(stage->loop)) == model);
     stage_tell(stage, events_command(COMMAND_PAUSE, 0));
     assert_int_equal(loop_now(stage->loop), STATE_PAUSED);
     stage_tell(stage, events_command(COMMAND_RESUME, 0));

@@ -294,6 +294,30 @@ static void without_a_clock_its_time_is_unknown(void **state)
     assert_true(world->trial.window_ns == CLOCK_UNKNOWN);
 }
 
+static void a_clock_that_begins_anew_ends_what_waits(void **state)
+{
+    struct world *world = *state;
+    send_counts(world, 0, 0, 80);
+    for (int64_t i = 0; i < 4; i++)
+        add(world, i, i * FRAME);
+    assert_int_equal(next(world, 80), 0);
+    stream_break(world->stream, VERDICT_CLOCK_JUMP);
+    send_counts(world, 0, 80, 1000); /* of the same samples, but not the same time */
+    for (int64_t i = 4; i < 7; i++)
+        add(world, i, i * FRAME);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(next(world, 80), 1);
+        assert_int_equal(world->trial.verdict, VERDICT_CLOCK_JUMP);
+        assert_true(world->trial.onset_ns == CLOCK_UNKNOWN);
+    }
+    assert_trial(world, 6); /* the first with a history of the new clock only */
+    stream_break(world->stream, VERDICT_CLOCK_JUMP);
+    for (int64_t i = 7; i < 10; i++)
+        add(world, i, i * FRAME);
+    assert_trial(world, 9);
+    assert_int_equal(next(world, 10000), 0);
+}
+
 static void a_frame_without_length_in_counts_harms_nothing(void **state)
 {
     struct world *world = *state;
@@ -364,6 +388,7 @@ int main(void)
         T(a_hole_in_the_counts_is_told_at_once),
         T(counts_that_never_come_are_given_up),
         T(without_a_clock_its_time_is_unknown),
+        T(a_clock_that_begins_anew_ends_what_waits),
         T(a_frame_without_length_in_counts_harms_nothing),
         T(random_streams_are_as_a_list_says),
     };
