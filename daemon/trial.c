@@ -2,6 +2,10 @@
 
 #include <string.h>
 
+#include "protocol/clock.h"
+
+#define REPORT_NS (60 * NS_PER_S) /* an onset further from its report is no time at all */
+
 void trial_begin(struct trial *trial, const struct trial_conf *conf, uint64_t number,
                  struct supply_slot *slot, int64_t due_ns)
 {
@@ -23,13 +27,19 @@ void trial_break(struct trial *trial, enum verdict why)
 
 int trial_shown(struct trial *trial, const struct event *shown)
 {
+    int64_t onset_ns = shown->shown.onset_ns;
+
     if (shown->shown.trial != trial->number)
         return 0;
+    if (onset_ns < shown->time_ns - REPORT_NS || onset_ns > shown->time_ns + REPORT_NS) {
+        trial_break(trial, VERDICT_NO_ONSET);
+        return 1;
+    }
     if (shown->shown.hash != trial->slot->hash)
         trial_break(trial, VERDICT_WRONG_STIMULUS);
     if (shown->shown.n_late > 0)
         trial_break(trial, VERDICT_LATE_FRAME);
-    trial->onset_ns = trial->at.onset_ns = shown->shown.onset_ns;
+    trial->onset_ns = trial->at.onset_ns = onset_ns;
     return 1;
 }
 

@@ -30,6 +30,7 @@ enum {
     EVERY = 25, /* trials between two looks at the MEIs */
     N_CHECKS = N_TRIALS / EVERY,
     N_SEEDS_MAX = 1000,
+    N_LOOKED = 7, /* units, at each look but the last */
     N_PROCESSES = 2
 };
 
@@ -53,6 +54,12 @@ struct study {
     struct world *world;
     struct outcome *outcome;
 };
+
+/* Units whose MEIs are made at this look: all at the end. */
+static int n_looked(int look)
+{
+    return look == N_CHECKS - 1 ? N_UNITS : N_LOOKED;
+}
 
 static double cpu_now_s(void)
 {
@@ -80,7 +87,7 @@ static void look(struct study *study)
     double start_s = cpu_now_s();
 
     conf_job(world_conf(study->world), NULL, &job);
-    for (uint32_t unit = 0; unit < N_UNITS; unit++) {
+    for (uint32_t unit = 0; unit < (uint32_t)n_looked(outcome->n_checks); unit++) {
         float mei[N_PX], truth[N_PX];
         world_mei(study->world, unit, mei);
         memcpy(truth, rig_filter(world_rig(study->world), (int)unit), sizeof(truth));
@@ -136,7 +143,7 @@ static double cosine_of(struct outcome (*outcomes)[2], int policy, int n_seeds,
     int n = 0, n_good = 0;
 
     for (int seed = 0; seed < n_seeds; seed++)
-        for (int unit = 0; unit < N_UNITS; unit++)
+        for (int unit = 0; unit < n_looked(look_at); unit++)
             all[n++] = outcomes[seed][policy].cosine[look_at][unit];
     qsort(all, (size_t)n, sizeof(*all), by_value);
     for (int i = 0; i < n; i++)
@@ -151,8 +158,8 @@ static void print_curves(struct outcome (*outcomes)[2], int n_seeds, double *n_n
     double share[2], middle[2], low[2];
 
     n_needed[0] = n_needed[1] = INFINITY;
-    printf("cosine of MEI and true MEI, %d units of %d animals\n", n_seeds * N_UNITS,
-           n_seeds);
+    printf("cosine of MEI and true MEI, %d units of each of %d animals, at last %d\n",
+           N_LOOKED, n_seeds, N_UNITS);
     printf("         random                       info-max\n");
     printf("trials   median  10 %%   share >= .9   median  10 %%   share >= .9\n");
     for (int k = 0; k < N_CHECKS; k++) {

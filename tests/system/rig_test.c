@@ -22,7 +22,6 @@
 #include <unistd.h>
 #include <zmq.h>
 
-
 #define BEAT_NS     (50 * NS_PER_MS)
 #define ANNOUNCE_NS (100 * NS_PER_MS)
 #define ARGS_MAX    16

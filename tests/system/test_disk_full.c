@@ -49,11 +49,14 @@ static const struct event *next(void)
 
 static void await_state(enum loop_state state)
 {
+    int64_t until_ns = clock_now_ns() + RIG_TEST_PATIENCE_NS / 2;
     const struct event *ev;
 
-    do
+    do {
         ev = next();
-    while (ev->type != EVENT_STATE || ev->state.state != state);
+        if (clock_now_ns() > until_ns)
+            fail_msg("it is never in %s", state_name(state));
+    } while (ev->type != EVENT_STATE || ev->state.state != state);
 }
 
 static void await_valid_trials(int n)

@@ -302,14 +302,15 @@ static void a_clock_that_begins_anew_ends_what_waits(void **state)
         add(world, i, i * FRAME);
     assert_int_equal(next(world, 80), 0);
     stream_break(world->stream, VERDICT_CLOCK_JUMP);
-    send_counts(world, 0, 80, 1000); /* of the same samples, but not the same time */
-    for (int64_t i = 4; i < 7; i++)
-        add(world, i, i * FRAME);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2; i++) { /* at once, or with counts of another time */
         assert_int_equal(next(world, 80), 1);
         assert_int_equal(world->trial.verdict, VERDICT_CLOCK_JUMP);
         assert_true(world->trial.onset_ns == CLOCK_UNKNOWN);
+        if (i == 0)
+            send_counts(world, 0, 80, 1000);
     }
+    for (int64_t i = 4; i < 7; i++)
+        add(world, i, i * FRAME);
     assert_trial(world, 6); /* the first with a history of the new clock only */
     stream_break(world->stream, VERDICT_CLOCK_JUMP);
     for (int64_t i = 7; i < 10; i++)

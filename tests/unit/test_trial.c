@@ -286,6 +286,21 @@ static void an_edge_far_from_the_flip_is_of_another_trial(void **state)
     }
 }
 
+static void an_onset_that_cannot_be_is_none(void **state)
+{
+    struct world *world = *state;
+    const int64_t onsets[] = {INT64_MAX, MS(1000 + 3600000), INT64_MIN + 1};
+    for (int i = 0; i < 3; i++) {
+        begin(world, i == 1 ? 0 : -1);
+        send_counts(world, 900, 1300);
+        struct event ev = events_shown(&world->present, onsets[i], MS(1000));
+        assert_int_equal(trial_shown(&world->trial, &ev), 1);
+        hide(world, 1050);
+        assert_int_equal(verdict(world, 1300), VERDICT_NO_ONSET);
+        assert_true(world->trial.onset_ns == CLOCK_UNKNOWN);
+    }
+}
+
 /* A stimulus longer than its window ends later than that. */
 static void a_long_stimulus_is_waited_for(void **state)
 {
@@ -318,6 +333,7 @@ int main(void)
         T(the_first_reason_counts),
         T(with_a_photodiode_the_edge_opens_the_window),
         T(an_edge_far_from_the_flip_is_of_another_trial),
+        T(an_onset_that_cannot_be_is_none),
         T(a_long_stimulus_is_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
