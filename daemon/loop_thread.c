@@ -47,6 +47,8 @@ static int await_room(struct loop_thread *thread, size_t data_size)
         !ring_fits(thread->rings->loop_record, thread->rings->step_bytes + data_size)) {
         if (atomic_load(&thread->rings->stop))
             return 0;
+        /* alive: it waits for the disk, and a restart would not help */
+        atomic_fetch_add_explicit(&thread->rings->ticks_loop, 1, memory_order_relaxed);
         wake_wait(&thread->rings->loop_wake, ROOM_NS);
     }
     return 1;

@@ -4,6 +4,7 @@
 
 #include "protocol/clock.h"
 
+#define EDGE_NS   (60 * NS_PER_MS) /* most that a panel lags behind the flip */
 #define REPORT_NS (60 * NS_PER_S) /* an onset further from its report is no time at all */
 
 void trial_begin(struct trial *trial, const struct trial_conf *conf, uint64_t number,
@@ -57,7 +58,9 @@ int trial_hidden(struct trial *trial, const struct event *hidden)
 static void find_edge(struct trial *trial, const struct trial_conf *conf,
                       struct sources *sources)
 {
-    sources_edge(sources, trial->onset_ns, (conf->duration_ns + conf->gap_ns) / 2,
+    int64_t half_ns = (conf->duration_ns + conf->gap_ns) / 2;
+
+    sources_edge(sources, trial->onset_ns, half_ns < EDGE_NS ? half_ns : EDGE_NS,
                  &trial->at.sample, &trial->at.from);
     if (trial->at.from >= 0)
         clockmap_add_pair(&sources->source[trial->at.from].map, trial->at.sample,

@@ -101,7 +101,7 @@ static void print_trial(const struct event *ev, const struct conf *conf, uint64_
     fflush(stdout);
 }
 
-/* Follow until the daemon has ended; its exit code. */
+/* Follow until the daemon has ended; its status as wait() gives it. */
 static int follow(struct children *children, const struct conf *conf,
                   struct client *client, char **session)
 {
@@ -128,7 +128,7 @@ static int follow(struct children *children, const struct conf *conf,
     }
     if (isatty(STDOUT_FILENO))
         putchar('\n');
-    return WIFEXITED(children->daemon.status) ? WEXITSTATUS(children->daemon.status) : -1;
+    return children->daemon.status;
 }
 
 int tool_run(int argc, char **argv)
@@ -137,7 +137,7 @@ int tool_run(int argc, char **argv)
     struct conf conf;
     struct client *client;
     char text[1024], *session = NULL;
-    int code;
+    int status;
 
     if (tool_usage(argc, argv, help))
         return TOOL_DONE;
@@ -156,15 +156,17 @@ int tool_run(int argc, char **argv)
         child_start(&children.display);
     if (children.with_sim)
         child_start(&children.sim);
-    code = follow(&children, &conf, client, &session);
+    status = follow(&children, &conf, client, &session);
     child_stop(&children.display);
     child_stop(&children.sim);
     client_close(client);
-    if (code != 0)
-        tool_fail(TOOL_FAILED, "run", "the daemon ended with %d; its last lines say why",
-                  code);
+    if (status != 0)
+        tool_fail(TOOL_FAILED, "run",
+                  "the daemon ended with %s %d; its last lines say why",
+                  WIFSIGNALED(status) ? "signal" : "code",
+                  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     if (session)
         puts(session);
     free(session);
-    return code == 0 ? TOOL_DONE : TOOL_FAILED;
+    return status == 0 ? TOOL_DONE : TOOL_FAILED;
 }
