@@ -140,7 +140,7 @@ static const struct key keys[] = {
     REAL_KEY(optimise, settle, "0.01", 0, 1, "stop when it gains less; 0: never"),
     INT64_KEY(optimise, candidates, "4", 1, 1000, "images to start from, the best is taken"),
     INT64_KEY(optimise, workers, "1", 1, 64, "threads"),
-    INT64_KEY(optimise, ahead, "2", 1, 64, "stimuli made ahead"),
+    INT64_KEY(optimise, ahead, "2", 1, 24, "stimuli made ahead"),
 
     CHOICE_KEY(sim, start, "no", no_yes, 0, "evoke run starts the simulated rig"),
     CHOICE_KEY(sim, kind, "ln", animals, 1, "cells of the animal"),

@@ -186,7 +186,7 @@ struct event {
         } external;
         struct { /* data: f32[height][width] */
             uint32_t unit, height, width;
-            uint32_t kind; /* 0: linear filter of log rate */
+            uint32_t kind; /* 0: linear filter of log rate; 1: one of a quadrature pair */
         } truth;
         struct { /* data: name of the driver, text */
             double refresh_hz;

@@ -119,7 +119,7 @@ void rig_tell_truth(struct rig *rig, rig_emit *emit, void *context)
         ev.truth.unit = unit;
         ev.truth.height = (uint32_t)rig->conf.stimulus.height;
         ev.truth.width = (uint32_t)rig->conf.stimulus.width;
-        ev.truth.kind = (uint32_t)rig->conf.sim.kind;
+        ev.truth.kind = rig->conf.sim.kind != ANIMAL_LN;
         ev.data = rig_filter(rig, (int)unit);
         ev.data_size = (uint32_t)event_data_size(&ev);
         send(rig, &ev, emit, context);
