@@ -168,9 +168,11 @@ static const char *missing(const struct loop *loop)
     if (!loop->display.known)
         return source ? "waiting for the display"
                       : "waiting for the display and a source";
+    if (loop->display.poor)
+        return "the display's flip times are not as good as [display] quality asks; give "
+               "it a screen whose vertical blank it can wait for, or ask for less";
     if (!loop->display.ready)
-        return "waiting for the display to be ready; its flip times must be as good as "
-               "[display] quality asks";
+        return "waiting for the display to be ready";
     return source ? NULL : "waiting for a source of spike counts";
 }
 

@@ -20,6 +20,7 @@ enum presence_news presence_hear(struct presence *presence, const struct event *
     presence->epoch = ev->epoch;
     presence->heard_ns = ev->time_ns;
     presence->ready = ev->display.width_px > 0 && (int)ev->display.quality >= min_quality;
+    presence->poor = ev->display.width_px > 0 && !presence->ready;
     if (ev->display.width_px == 0)
         return PRESENCE_ASKS;
     return presence->ready && !was_ready ? PRESENCE_READY : PRESENCE_SAME;

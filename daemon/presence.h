@@ -12,6 +12,7 @@
 struct presence {
     int known; /* it spoke lately */
     int ready; /* it is set up as asked, and its flip times are good enough */
+    int poor;  /* it is set up, but they are not */
     uint32_t epoch;
     int64_t heard_ns;
 };

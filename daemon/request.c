@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "protocol/clock.h"
 #include "version.h"
@@ -120,11 +121,12 @@ static json_t *status_reply(const struct request *request, int64_t now_ns)
     const struct event *trial = &request->trial;
     int64_t of = conf->learn.trials + conf->mei.trials;
     json_t *reply = json_pack(
-        "{s:b, s:s, s:s, s:s, s:f, s:s, s:I, s:o, s:o}", "ok", 1, "version",
-        EVOKE_VERSION, "state", state_name(request->state), "why", request->why,
-        "seconds", (double)(now_ns - request->started_ns) / 1e9, "session",
-        request->session, "trials_planned", (json_int_t)(conf->trial.external ? 0 : of),
-        "counters", counters_json(request), "latency", latency_json(&request->latency));
+        "{s:b, s:i, s:s, s:s, s:s, s:f, s:s, s:I, s:o, s:o}", "ok", 1, "pid",
+        (int)getpid(), "version", EVOKE_VERSION, "state", state_name(request->state),
+        "why", request->why, "seconds", (double)(now_ns - request->started_ns) / 1e9,
+        "session", request->session, "trials_planned",
+        (json_int_t)(conf->trial.external ? 0 : of), "counters", counters_json(request),
+        "latency", latency_json(&request->latency));
 
     json_object_set_new(
         reply, "shape",

@@ -160,6 +160,12 @@ int source_take(struct sources *sources, const struct event *ev, uint64_t *count
         return 0;
     }
     source = &sources->source[ev->source - 1];
+    /* a stranger under this number must not make the source begin anew */
+    if (ev->type == EVENT_COUNTS && ev->epoch != source->epoch &&
+        !units_ok(sources, source, ev)) {
+        counters[COUNTER_REJECT + REJECT_UNIT]++;
+        return 0;
+    }
     if (!sequence(source, ev, counters))
         return 0;
     switch (ev->type) {

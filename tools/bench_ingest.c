@@ -16,7 +16,7 @@
 #define RATE_HZ     30000.0
 #define BIN_SAMPLES 30
 #define BURST_NS    (3 * NS_PER_S)
-#define IN_FLIGHT   20000 /* bins sent and not yet counted, at full speed */
+#define IN_FLIGHT   40000 /* bins sent and not yet counted, at full speed */
 #define MOST_RATES  64
 #define PATIENCE_NS (10 * NS_PER_S)
 

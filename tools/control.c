@@ -59,10 +59,10 @@ static void print_status(const json_t *reply)
 {
     const json_t *display = json_object_get(reply, "display");
 
-    printf("%s%s%s, for %.0f s\n", string(reply, "state"),
-           string(reply, "why")[0] ? ": " : "", string(reply, "why"),
+    printf("%s%s%s\n", string(reply, "state"), string(reply, "why")[0] ? ": " : "",
+           string(reply, "why"));
+    printf("session  %s, for %.0f s\n", string(reply, "session"),
            json_number_value(json_object_get(reply, "seconds")));
-    printf("session  %s\n", string(reply, "session"));
     if (display)
         printf("display  %s, %g Hz, flip times %s\n", string(display, "driver"),
                json_number_value(json_object_get(display, "refresh_hz")),
@@ -106,6 +106,8 @@ int tool_control(int argc, char **argv)
         tool_fail(TOOL_FAILED, argv[0], "%s", string(reply, "error"));
     else if (strcmp(argv[0], "status") == 0)
         print_status(reply);
+    else
+        printf("the daemon was told: %s\n", argv[0]);
     json_decref(reply);
     free(answer);
     return ok ? TOOL_DONE : TOOL_FAILED;

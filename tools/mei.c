@@ -48,8 +48,10 @@ static int understand(int argc, char **argv, struct request *request)
         } else if (argv[i][0] != '-' && !request->session)
             request->session = argv[i];
         else
-            return tool_fail(TOOL_USAGE, "mei", "'%s' is not understood; see --help",
-                             argv[i]);
+            return tool_fail(
+                TOOL_USAGE, "mei",
+                "'%s' is one too many or not understood; give one session, see --help",
+                argv[i]);
     }
     if (!request->session || !request->file || request->unit < 0)
         return tool_fail(TOOL_USAGE, "mei",

@@ -57,8 +57,10 @@ int tool_report(int argc, char **argv)
         else if (argv[i][0] != '-' && !path)
             path = argv[i];
         else
-            return tool_fail(TOOL_USAGE, "report", "'%s' is not understood; see --help",
-                             argv[i]);
+            return tool_fail(
+                TOOL_USAGE, "report",
+                "'%s' is one too many or not understood; give one session, see --help",
+                argv[i]);
     }
     if (!path)
         return tool_fail(TOOL_USAGE, "report", "which session? See --help");

@@ -63,21 +63,23 @@ static void prepare(struct children *children, const struct conf *conf, const ch
     children->with_sim = conf->sim.start;
 }
 
-/* Where the session is written, from the daemon itself; NULL until it answers. */
-static char *ask_session(void)
+/* Where the session is written, from the daemon itself; NULL until it answers: this one
+ * and not another that has the sockets. */
+static char *ask_session(pid_t daemon)
 {
     char *answer = client_ask("{\"do\":\"status\"}", 200), *path = NULL;
     json_t *reply = answer ? json_loads(answer, 0, NULL) : NULL;
     const char *session = json_string_value(json_object_get(reply, "session"));
 
-    if (session)
+    if (session && json_integer_value(json_object_get(reply, "pid")) == daemon)
         path = strdup(session);
     json_decref(reply);
     free(answer);
     return path;
 }
 
-static void print_trial(const struct event *ev, const struct conf *conf, uint64_t n_valid)
+static void print_trial(const struct event *ev, const struct conf *conf, uint64_t n_valid,
+                        uint64_t n_invalid)
 {
     const float *observed = ev->data, *predicted = observed + ev->trial.n_units;
     /* a stimulus for all is shown with a unit in turn: one number to look at */
@@ -97,6 +99,8 @@ static void print_trial(const struct event *ev, const struct conf *conf, uint64_
                (double)observed[unit]);
     if (ev->trial.latency_ns != CLOCK_UNKNOWN)
         printf("  latency %.3f ms", (double)ev->trial.latency_ns / 1e6);
+    if (n_invalid > 0)
+        printf("  (%" PRIu64 " invalid so far)", n_invalid);
     fputs(end, stdout);
     fflush(stdout);
 }
@@ -105,7 +109,7 @@ static void print_trial(const struct event *ev, const struct conf *conf, uint64_
 static int follow(struct children *children, const struct conf *conf,
                   struct client *client, char **session)
 {
-    uint64_t n_valid = 0;
+    uint64_t n_valid = 0, n_invalid = 0;
     int asked = 0, ended = 0;
     struct event ev;
 
@@ -113,15 +117,17 @@ static int follow(struct children *children, const struct conf *conf,
         client_wait(client, 100);
         while (client_next(client, &ev)) {
             n_valid += ev.type == EVENT_TRIAL && ev.trial.verdict == VERDICT_VALID;
+            n_invalid += ev.type == EVENT_TRIAL && ev.trial.verdict != VERDICT_VALID;
             ended = ended || (ev.type == EVENT_STATE && ev.state.state == STATE_END);
             if (ev.type == EVENT_TRIAL)
-                print_trial(&ev, conf, n_valid);
+                print_trial(&ev, conf, n_valid, n_invalid);
         }
         if (!*session)
-            *session = ask_session();
-        if (children->with_display && !ended)
+            *session = ask_session(children->daemon.pid);
+        /* the others only join a daemon that is ours and is there */
+        if (*session && children->with_display && !ended)
             child_keep(&children->display);
-        if (children->with_sim && !ended)
+        if (*session && children->with_sim && !ended)
             child_keep(&children->sim);
         if (interrupts > asked && ++asked)
             kill(children->daemon.pid, SIGTERM);
@@ -152,10 +158,6 @@ int tool_run(int argc, char **argv)
     client = client_open(NULL);
     if (!client || child_start(&children.daemon) != 0)
         return tool_fail(TOOL_FAILED, "run", "the daemon cannot be started");
-    if (children.with_display)
-        child_start(&children.display);
-    if (children.with_sim)
-        child_start(&children.sim);
     status = follow(&children, &conf, client, &session);
     child_stop(&children.display);
     child_stop(&children.sim);

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "protocol/wire.h"
@@ -11,7 +12,9 @@
 static const char help[] = "Usage: evoke watch [--json]\n\n"
                            "Prints each trial of the running session as it ends: what "
                            "was shown, what the model\n"
-                           "predicted, what was observed. --json prints every published "
+                           "predicted, what was observed (counts in the response window, "
+                           "the mean over units where\n"
+                           "the stimulus was for all). --json prints every published "
                            "event, one a line. Ends\n"
                            "with the session or Ctrl-C.\n\n"
                            "Example: evoke watch\n";
@@ -49,16 +52,29 @@ static void print_json(const struct event *ev)
 static void print_trial(const struct event *ev)
 {
     const float *observed = ev->data, *predicted = observed + ev->trial.n_units;
-    uint32_t unit = ev->trial.unit;
+    uint32_t n = ev->trial.n_units, first = 0, n_seen = 0;
+    double sum_predicted = 0, sum_observed = 0;
+    char whose[32] = "all units";
 
-    printf("%6" PRIu64 "  %-8s", ev->trial.trial, job_name(ev->trial.kind));
-    if (ev->trial.verdict != VERDICT_VALID)
-        printf(" invalid: %s\n", verdict_name(ev->trial.verdict));
-    else if (unit < ev->trial.n_units)
-        printf(" unit %-4u predicted %7.2f  observed %5.0f\n", unit,
-               (double)predicted[unit], (double)observed[unit]);
-    else
-        printf(" all units\n");
+    printf("%6" PRIu64 "  %-8s ", ev->trial.trial, job_name(ev->trial.kind));
+    if (ev->trial.verdict != VERDICT_VALID) {
+        printf("invalid: %s\n", verdict_name(ev->trial.verdict));
+        return;
+    }
+    if (ev->trial.unit < n) {
+        first = ev->trial.unit;
+        n = first + 1;
+        snprintf(whose, sizeof(whose), "unit %u", first);
+    }
+    for (uint32_t u = first; u < n; u++) {
+        if (isnan(observed[u]))
+            continue;
+        sum_predicted += (double)predicted[u];
+        sum_observed += (double)observed[u];
+        n_seen++;
+    }
+    printf("%-10s predicted %7.2f  observed %7.2f\n", whose, sum_predicted / n_seen,
+           sum_observed / n_seen);
 }
 
 int tool_watch(int argc, char **argv)
@@ -66,11 +82,18 @@ int tool_watch(int argc, char **argv)
     int json = argc == 2 && strcmp(argv[1], "--json") == 0, ended = 0;
     struct client *client;
     struct event ev;
+    char *answer;
 
     if (tool_usage(argc, argv, help))
         return TOOL_DONE;
     if (argc > 1 + json)
         return tool_fail(TOOL_USAGE, "watch", "takes only --json; --help tells more");
+    answer = client_ask("{\"do\":\"status\"}", 2000);
+    if (!answer)
+        return tool_fail(
+            TOOL_FAILED, "watch",
+            "no daemon answers; is it running, and is EVOKE_RUNTIME its own?");
+    free(answer);
     client = client_open(NULL);
     if (!client)
         return tool_fail(TOOL_FAILED, "watch", "cannot connect to the daemon's sockets");

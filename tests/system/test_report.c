@@ -35,7 +35,7 @@ static int evoke(char *said, size_t size, const char *arguments)
     FILE *pipe;
     size_t n;
 
-    snprintf(command, sizeof(command), "cd %s && %s/evoke %s 2>&1", folder, programs,
+    snprintf(command, sizeof(command), "cd '%s' && '%s/evoke' %s 2>&1", folder, programs,
              arguments);
     pipe = popen(command, "r");
     assert_non_null(pipe);
