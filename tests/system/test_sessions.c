@@ -196,6 +196,31 @@ static void check_watched(const char *output)
     assert_int_equal(n_ends, 1);
 }
 
+static json_int_t counter(const char *name)
+{
+    json_t *status = rig_test_status(test);
+    const json_t *counters = json_object_get(status, "counters");
+    json_int_t n = json_integer_value(json_object_get(counters, name));
+
+    json_decref(status);
+    return n;
+}
+
+/* It says why it cannot be, and its display and rig never come near the first one's. */
+static void check_that_a_second_run_is_harmless(void)
+{
+    json_int_t n_restarts = counter("source_restarts"), n_lost = counter("display_lost");
+
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(rig_test_run(test, "evoke", "run", test->conf_path, NULL), 1);
+        assert_non_null(strstr(test->error_text, "another evoked runs here"));
+        assert_string_equal(test->text, "");
+        await_valid_trial();
+    }
+    assert_int_equal(counter("source_restarts"), n_restarts);
+    assert_int_equal(counter("display_lost"), n_lost);
+}
+
 static void test_d_commands_control_it(void **state)
 {
     (void)state;
@@ -226,6 +251,7 @@ static void test_d_commands_control_it(void **state)
     assert_string_equal(json_string_value(json_object_get(status, "state")), "paused");
     json_decref(status);
     assert_int_equal(rig_test_run(test, "evoke", "resume", "--json", NULL), 0);
+    check_that_a_second_run_is_harmless();
     for (int i = 0; i < 10; i++)
         await_valid_trial();
     assert_int_equal(rig_test_run(test, "evoke", "status", NULL), 0);

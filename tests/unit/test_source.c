@@ -267,6 +267,24 @@ static void units_of_another_source_or_of_none_are_refused(void **state)
     assert_response(world, 2, 4, 3);
 }
 
+/* A message that is refused must not make the source whose number it bears begin anew. */
+static void a_stranger_under_a_source_s_number_changes_nothing(void **state)
+{
+    struct world *world = *state;
+    uint8_t counts[9] = {0};
+    send_bins(world, 0, 0, 10);
+    struct sender stranger = world->sender[0];
+    stranger.epoch++;
+    stranger.n_units = 9;
+    struct event ev = events_counts(&stranger, 0, 1, counts);
+    assert_int_equal(source_take(world->sources, &ev, world->counters), 0);
+    assert_int_equal(world->counters[COUNTER_REJECT + REJECT_UNIT], 1);
+    assert_int_equal(world->counters[COUNTER_RESTARTS], 0);
+    assert_int_equal(send_bins(world, 0, 10, 10), 1);
+    assert_int_equal(world->counters[COUNTER_RESTARTS], 0);
+    assert_int_equal(world->counters[COUNTER_GAPS], 0);
+}
+
 static void a_source_that_joins_late_covers_later_windows_only(void **state)
 {
     struct world *world = *state;
@@ -547,6 +565,7 @@ int main(void)
         T(several_sources_make_one_response),
         T(a_hole_in_one_source_is_a_hole),
         T(units_of_another_source_or_of_none_are_refused),
+        T(a_stranger_under_a_source_s_number_changes_nothing),
         T(a_source_that_joins_late_covers_later_windows_only),
         T(a_source_may_fall_silent_and_return),
         T(without_any_source_a_window_is_unknown),
