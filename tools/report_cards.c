@@ -2,6 +2,7 @@
 
 #include "picture.h"
 #include "report_page.h"
+#include "report_words.h"
 
 #define SIDE 96 /* pixels of a picture on the page, about */
 

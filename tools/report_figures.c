@@ -3,18 +3,11 @@
 
 #include "plot.h"
 #include "report_page.h"
+#include "report_words.h"
 
 #define FULL 1120.0 /* width of the page's column */
 #define HALF 545.0
 #define Z95  1.96 /* half of a 95 % interval, in standard errors */
-
-const char *report_kind_color(unsigned kind)
-{
-    static const char *const colors[REPORT_KINDS] = {PLOT_TEAL, PLOT_GOLD, PLOT_BLUE,
-                                                     PLOT_RED};
-
-    return colors[kind];
-}
 
 /* --- the session in time --- */
 

@@ -28,17 +28,4 @@ int report_has_curve(const struct report *report);
 /* Did any unit see its own MEI, and stimuli to compare with? */
 int report_has_gain(const struct report *report);
 
-/* A number, or a dash where it is unknown. */
-void report_number(FILE *to, const char *format, double value);
-
-/* Name of a policy's trials, for people. */
-const char *report_kind_label(unsigned kind);
-const char *report_kind_color(unsigned kind);
-
-/* A time in ms with its unit, as short as it may be. */
-void report_time(char *text, size_t size, double ms);
-
-/* Text with what HTML does not take as it is replaced. */
-void report_text(FILE *to, const char *text);
-
 #endif
