@@ -86,7 +86,10 @@ static void lead(const struct report *report, FILE *to)
     fprintf(to, "<p class=\"lead\">%zu trial%s ended, %zu of them valid; ",
             report->n_trials, report->n_trials == 1 ? "" : "s", report->n_valid);
     if (report->n_learned)
-        fprintf(to, "the model learned from %zu. ", report->n_learned);
+        fprintf(to, "the model learned from %zu%s. ", report->n_learned,
+                report_meta(report, "continues")
+                    ? ", beside what an interrupted session before had learned"
+                    : "");
     else
         fputs("the model learned from none. ", to);
     if (report->n_valid == 0)
@@ -128,9 +131,11 @@ static void tiles(const struct report *report, FILE *to)
     fputs("<div class=\"tiles\">\n", to);
     fprintf(to, "<div class=\"tile\"><b>%zu</b><span>valid trials of %zu</span></div>\n",
             report->n_valid, report->n_trials);
-    tile(to, "%.2f", report->correlation, "prequential correlation, median over units");
+    tile(to, "%.2f", report->correlation,
+         "correlation of prediction and count, all kinds of stimuli, median over units");
     tile(to, "%.2f", report->correlation_late, "the same, second half of the trials");
-    tile(to, "%.2f", report->bits_per_spike, "bits/spike, prequential, median");
+    tile(to, "%.2f", report->bits_per_spike,
+         "bits/spike gained over the mean rate, median");
     if (isfinite(report->mei_cosine))
         tile_of(to, "%.2f", report->mei_cosine, "cosine of MEI and true filter",
                 report->n_mei_cosine);
@@ -261,8 +266,12 @@ static void units(const struct report *report, FILE *to)
         to, "Units",
         "For each unit the true filter (where the rig is simulated and told it), the "
         "model\u2019s linear receptive field and the most exciting input, each on its "
-        "own grey scale with 0 at mid-grey; r is the prequential correlation, "
-        "bits/spike is prequential too, cos the cosine with the true filter.");
+        "own grey scale with 0 at mid-grey; r is the correlation of counts "
+        "with predictions made before the trial was learned (prequential), over all "
+        "kinds "
+        "of stimuli; bits/spike is what the prediction tells more than the mean rate "
+        "does; "
+        "cos is the cosine with the true filter.");
     if (shown < report->n_units)
         fprintf(to,
                 "<p class=\"says\">The %d of %d units with the best correlation; "
