@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "models/front.h"
+#include "models/metrics.h"
 #include "models/random.h"
 #include "protocol/log.h"
 #include "shared.h"
@@ -162,17 +163,10 @@ static void solve(const double *b, double *w)
 
 static double correlation(const double *a, const double *b, int n)
 {
-    double ma = 0.0, mb = 0.0, aa = 0.0, bb = 0.0, ab = 0.0;
-    for (int i = 0; i < n; i++) {
-        ma += a[i] / n;
-        mb += b[i] / n;
-    }
-    for (int i = 0; i < n; i++) {
-        aa += (a[i] - ma) * (a[i] - ma);
-        bb += (b[i] - mb) * (b[i] - mb);
-        ab += (a[i] - ma) * (b[i] - mb);
-    }
-    return ab / sqrt(aa * bb + 1e-300);
+    struct metrics_corr corr = {0};
+    for (int i = 0; i < n; i++)
+        metrics_corr_add(&corr, a[i], b[i]);
+    return metrics_corr_value(&corr, METRICS_EPS);
 }
 
 static double predictions[V4_N_UNITS][V4_N_TRIALS_MAX];

@@ -103,6 +103,9 @@ def session(folder, children):
     children.append(client)
     check_hash(content_hash, context, folder)
     check_request(request, folder)
+    follow = context.socket(zmq.SUB)
+    follow.connect(f"ipc://{folder}/publish.sock")
+    follow.subscribe(b"trial")
     counters = {"valid": 0}
     while counters["valid"] < N_VALID:
         status = ask(context, folder, {"do": "status"})
@@ -110,7 +113,8 @@ def session(folder, children):
         assert client.poll() is None, "the rig has ended"
         assert time.monotonic() < end, f"only {status['counters']}"
         counters = status["counters"]
-        time.sleep(0.1)
+        if follow.poll(1000):
+            follow.recv_multipart()
     assert not any(counters["refused"].values()), counters
     assert counters["edges"] >= counters["valid"], counters
     assert counters["messages_lost"] == 0, counters
