@@ -131,7 +131,7 @@ static void whiten(const struct local *local, const float *z, float *y)
 
 /* Precision of the basis' weights, P = I + Z^T (C^-1 - I) Z, its Cholesky factor and the
  * posterior mean of the weights, P^-1 Z^T C^-1 mean. Returns the log evidence of the
- * place, -INFINITY where P is not positive. */
+ * place, -(double)INFINITY where P is not positive. */
 static double weigh(struct local *local, const struct local_place *place)
 {
     int d = local->d;
@@ -152,7 +152,7 @@ static double weigh(struct local *local, const struct local_place *place)
                 row[j] /= other[j];
         }
         if (!(row[i] > 1e-6))
-            return -INFINITY;
+            return -(double)INFINITY;
         row[i] = sqrt(row[i]);
         for (int k = 0; k < i; k++)
             t[i] -= row[k] * t[k];

@@ -69,7 +69,7 @@ static void keep_better(const struct job_conf *conf, struct hill *hill, struct d
 static void find_start(const struct job_conf *conf, const struct event *job,
                        struct hill *hill, struct desk *desk)
 {
-    double value = -INFINITY;
+    double value = -(double)INFINITY;
     struct random random;
     random_init(&random, job->job.seed, job->job.kind);
     memset(desk->start, 0,
