@@ -131,7 +131,7 @@ static void whiten(const struct local *local, const float *z, float *y)
 
 /* Precision of the basis' weights, P = I + Z^T (C^-1 - I) Z, its Cholesky factor and the
  * posterior mean of the weights, P^-1 Z^T C^-1 mean. Returns the log evidence of the
- * place, -(double)INFINITY where P is not positive. */
+ * place, -INFINITY where P is not positive. */
 static double weigh(struct local *local, const struct local_place *place)
 {
     int d = local->d;
